@@ -1,0 +1,279 @@
+//! Every setting: unit, default, cost, and what happens past it. A leaf that all layers may read.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+/// What a server is made from.
+///
+/// ```
+/// use sockeye::Config;
+/// let mut config = Config::new("127.0.0.1:9001");
+/// config.limits.message_bytes_max = 64 << 10;
+/// config.origins = vec!["https://example.com".to_owned()];
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Addresses to listen on, each as [`Listen`] reads it. At least one for `Server::bind`.
+    pub listen: Vec<String>,
+    /// Origins that may connect, each as a browser sends it (`https://example.com`). Default none: any may.
+    ///
+    /// With a list, a request from another page is refused with 403. One without an Origin is no page's, and
+    /// passes: the list protects visitors of pages from pages, RFC 6455 §10.2.
+    pub origins: Vec<String>,
+    /// Subprotocols the server knows. The first one a client offers that is known is acknowledged.
+    pub subprotocols: Vec<String>,
+    /// Refuse (400) a client that offers subprotocols of which none is known. Default false: the first one
+    /// offered is acknowledged, because a browser fails a connection of which none was.
+    pub subprotocols_strict: bool,
+    /// Milliseconds between two calls of `Handler::on_tick`. Default 0: it is never called.
+    pub tick_ms: u32,
+    /// Bounds on what peers may use.
+    pub limits: Limits,
+    /// When a silent peer is asked, and when given up.
+    pub keepalive: Keepalive,
+}
+
+impl Config {
+    /// The defaults, listening on `address`: `host:port`, `[v6]:port` or `unix:PATH`. Port 0 asks for a free one.
+    pub fn new(address: impl Into<String>) -> Config {
+        Config { listen: vec![address.into()], ..Config::default() }
+    }
+}
+
+/// Bounds on what peers may use. Times are in milliseconds, sizes in bytes.
+///
+/// ```
+/// let limits = sockeye::Limits { fragments_max: 1_000, ..Default::default() };
+/// assert_eq!(limits.message_bytes_max, 16 << 20);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Largest message accepted after reassembly, in bytes. Default 16 MiB, at most 1 GiB.
+    ///
+    /// A connection holds at most this many bytes of assembly buffer and of one outgoing message, and only as
+    /// many as really came. A larger message fails the connection with 1009 as soon as a header announces it;
+    /// nothing of it is buffered. RFC 6455 §10.4
+    pub message_bytes_max: u32,
+    /// Most fragments of one message, empty ones included. Default 131,072. Past it: 1008.
+    ///
+    /// Bounds the time one message may cost, not memory.
+    pub fragments_max: u32,
+    /// An unfinished message that brings no byte for so long fails the connection with 1008. Default 20,000 ms.
+    /// 0: never. Time in which the server itself does not read the peer is not counted.
+    pub message_idle_ms_max: u32,
+    /// Largest request head, in bytes. Default 16 KiB. Past it: 431. Held per connection until it is whole.
+    pub head_bytes_max: u32,
+    /// Most header lines in a request. Default 100. Past it: 431.
+    pub headers_max: u32,
+    /// Longest opening handshake, from accept to 101, however the bytes come. Default 10,000 ms. Past it: 408.
+    pub handshake_ms_max: u32,
+    /// Longest closing handshake, from our Close until the peer's. Default 5,000 ms. Past it: TCP is dropped.
+    pub closing_ms_max: u32,
+    /// Longest wait for the peer to end TCP after we have, so that a reset does not eat our Close.
+    /// Default 1,000 ms. Past it: the socket is dropped. Costs one descriptor for so long.
+    pub linger_ms_max: u32,
+    /// Most bytes read from one connection per wake of the loop. Default 256 KiB, at least 4 KiB.
+    ///
+    /// One buffer of this size serves all connections. What a peer sent beyond it waits for its next turn.
+    pub read_bytes_max: u32,
+    /// Soft mark of an outbox, in bytes. Default 256 KiB.
+    ///
+    /// Above it a peer is not read any more, `send` answers `Backlogged`, and of its Pings only the latest is
+    /// answered; `on_drain` is called when it falls to the mark.
+    pub outbox_bytes_soft: u32,
+    /// Hard mark of an outbox, in bytes. Default 1 MiB. At or above it before a send: the send is refused and
+    /// the connection closed with 1013.
+    ///
+    /// Judged before queueing, so that a peer below it may always be sent one more message of any allowed size;
+    /// worst case per connection: this, and one message.
+    pub outbox_bytes_max: u32,
+    /// Longest time above the soft mark without the peer taking a byte. Default 10,000 ms. Past it: 1013. 0: any.
+    pub outbox_stall_ms_max: u32,
+    /// Room above the hard mark that only control frames may use, in bytes. Default 4 KiB. Past it they are
+    /// dropped, a Close excepted.
+    pub control_bytes_reserve: u32,
+    /// Most connections at a time. Default 0: the process's descriptor limit less 64. Past it: 503.
+    ///
+    /// An idle connection costs some 170 bytes here and some 5 KiB in the kernel.
+    pub connections_max: u32,
+    /// Most connections at a time from one address. Default 0: any number. Past it: 503.
+    ///
+    /// Costs a table entry per address. Unix-domain peers have no address and are not counted.
+    pub connections_per_address_max: u32,
+    /// Budget for all partial messages and outboxes together, in bytes. Default 0: a quarter of memory.
+    /// Past it the connection that holds most is closed with 1013, then the next.
+    pub buffered_bytes_max: u64,
+    /// Free buffers kept for reuse, in bytes. Default 16 MiB. Past it they go back to the allocator.
+    pub pool_bytes_max: u32,
+    /// Commands that other threads' `Remote`s may have waiting. Default 1,024. Past it: `RemoteError::Full`.
+    pub remote_commands_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            message_bytes_max: 16 << 20,
+            fragments_max: 131_072,
+            message_idle_ms_max: 20_000,
+            head_bytes_max: 16 << 10,
+            headers_max: 100,
+            handshake_ms_max: 10_000,
+            closing_ms_max: 5_000,
+            linger_ms_max: 1_000,
+            read_bytes_max: 256 << 10,
+            outbox_bytes_soft: 256 << 10,
+            outbox_bytes_max: 1 << 20,
+            outbox_stall_ms_max: 10_000,
+            control_bytes_reserve: 4 << 10,
+            connections_max: 0,
+            connections_per_address_max: 0,
+            buffered_bytes_max: 0,
+            pool_bytes_max: 16 << 20,
+            remote_commands_max: 1_024,
+        }
+    }
+}
+
+impl Limits {
+    /// Checks that the limits make sense on their own and together.
+    ///
+    /// # Errors
+    /// Names the field, its value, what it must be, and why.
+    pub fn validate(&self) -> Result<(), InvalidLimit> {
+        let least = |field, value: u32, least: u32, why| {
+            if value < least {
+                Err(InvalidLimit { field, value, bound: Bound::Least(least), why })
+            } else {
+                Ok(())
+            }
+        };
+        let most = |field, value: u32, most: u32, why| {
+            if value > most {
+                Err(InvalidLimit { field, value, bound: Bound::Most(most), why })
+            } else {
+                Ok(())
+            }
+        };
+        least("message_bytes_max", self.message_bytes_max, 1, "no message would pass")?;
+        most("message_bytes_max", self.message_bytes_max, 1 << 30, "a message is held in one buffer")?;
+        least("fragments_max", self.fragments_max, 1, "no message would pass")?;
+        least("head_bytes_max", self.head_bytes_max, 256, "no request would pass")?;
+        most("head_bytes_max", self.head_bytes_max, 1 << 20, "a head is held in one buffer")?;
+        least("headers_max", self.headers_max, 5, "no handshake has fewer lines")?;
+        most("headers_max", self.headers_max, 10_000, "all are looked at")?;
+        least("handshake_ms_max", self.handshake_ms_max, 1, "no handshake would pass")?;
+        least("read_bytes_max", self.read_bytes_max, 4 << 10, "each message would cost many wakes")?;
+        most("read_bytes_max", self.read_bytes_max, 64 << 20, "one peer would keep the others waiting")?;
+        least("outbox_bytes_soft", self.outbox_bytes_soft, 1, "no peer would be read")?;
+        least(
+            "outbox_bytes_max",
+            self.outbox_bytes_max,
+            self.outbox_bytes_soft,
+            "that is outbox_bytes_soft",
+        )?;
+        most("outbox_bytes_max", self.outbox_bytes_max, 1 << 30, "an outbox is one buffer")?;
+        Ok(())
+    }
+}
+
+/// When a silent peer is asked for life, and when given up. RFC 6455 §5.5.2
+///
+/// Any byte received counts as life. The clock stands while the server itself does not read the peer.
+///
+/// ```
+/// let never = sockeye::Keepalive { ping_after_ms: 0, ..Default::default() };
+/// assert_eq!(never.pong_within_ms, 10_000);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Keepalive {
+    /// Silence after which a Ping is sent, up to a tenth later so that peers do not come in step.
+    /// Default 25,000 ms. 0: never, and a vanished peer is held until a write to it fails.
+    pub ping_after_ms: u32,
+    /// Further silence after which the peer is given up (1006). Default 10,000 ms.
+    pub pong_within_ms: u32,
+}
+
+impl Default for Keepalive {
+    fn default() -> Keepalive {
+        Keepalive { ping_after_ms: 25_000, pong_within_ms: 10_000 }
+    }
+}
+
+/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`.
+///
+/// ```
+/// use sockeye::Listen;
+/// assert!(matches!("unix:/run/sockeye.sock".parse(), Ok(Listen::Unix(_))));
+/// assert!("127.0.0.1".parse::<Listen>().is_err());
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Listen {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A host name and port, looked up when the server binds.
+    Name(String),
+    /// A Unix-domain socket at this path.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = InvalidListen;
+
+    fn from_str(text: &str) -> Result<Listen, InvalidListen> {
+        let invalid = || InvalidListen(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err(invalid()) } else { Ok(Listen::Unix(path.into())) };
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Listen::Ip(address));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+        let named = !host.is_empty() && !host.contains([':', '[', ']', '/']) && port.parse::<u16>().is_ok();
+        if named { Ok(Listen::Name(text.to_owned())) } else { Err(invalid()) }
+    }
+}
+
+/// A text that is no address to listen on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InvalidListen(String);
+
+impl fmt::Display for InvalidListen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH", self.0)
+    }
+}
+
+impl std::error::Error for InvalidListen {}
+
+/// A limit that makes no sense: which, its value, and what it must be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidLimit {
+    field: &'static str,
+    value: u32,
+    bound: Bound,
+    why: &'static str,
+}
+
+impl InvalidLimit {
+    /// The field of [`Limits`].
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Bound {
+    Least(u32),
+    Most(u32),
+}
+
+impl fmt::Display for InvalidLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, bound) = match self.bound {
+            Bound::Least(bound) => ("least", bound),
+            Bound::Most(bound) => ("most", bound),
+        };
+        write!(f, "{} is {}: it must be at {word} {bound} ({})", self.field, self.value, self.why)
+    }
+}
+
+impl std::error::Error for InvalidLimit {}

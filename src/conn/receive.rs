@@ -1,0 +1,541 @@
+//! Receiving: RFC 6455 §5 in the order of its bytes, and the head of §4 before them.
+
+use super::{Commons, Connection, Fault, Input, MESSAGE_HEADROOM, Message, Receive, Role, State, Unfinished};
+use crate::{
+    time::{Now, Stamp},
+    wire::{
+        close::{self, CloseCode},
+        frame::{self, Length, Opcode},
+        handshake::{self, ResponseError},
+        http::{self, HeadEnd},
+        mask, utf8,
+    },
+};
+use std::ops::Range;
+
+/// What the bytes so far amount to. Ranges are into the [`Input`] that brought them.
+#[derive(Debug)]
+pub enum Step {
+    /// All bytes are taken; more are needed.
+    Pending,
+    /// Server: the head of a request is whole. Answer with `accept` or `refuse`; [`Connection::head`] has its bytes.
+    Head(Head),
+    /// Server: the head is larger than allowed. Answer with `refuse`.
+    HeadTooLarge,
+    /// Client: the server accepted, with this subprotocol. §4.1
+    Opened(Option<String>),
+    /// Client: the server's answer fails the handshake; the connection is closed. §4.1
+    Failed(ResponseError),
+    /// A message is whole; [`Connection::message`] has it.
+    Message(Incoming),
+    /// A Ping, to be answered with a Pong of the same payload. §5.5.2
+    Ping(Range<usize>),
+    /// A Pong. §5.5.3
+    Pong(Range<usize>),
+    /// The peer's Close, valid; to be answered by [`Connection::answer_close`]. §5.5.1
+    Close {
+        /// Its code; `None` for an empty body.
+        code: Option<CloseCode>,
+        /// Its reason, which is UTF-8.
+        reason: Range<usize>,
+    },
+}
+
+/// Where a head is: in the input, or kept because it came in pieces.
+#[derive(Debug)]
+pub enum Head {
+    /// In the input.
+    Input(Range<usize>),
+    /// In the connection: so many bytes.
+    Kept(usize),
+}
+
+/// A whole message: what it is and where.
+#[derive(Debug)]
+pub struct Incoming {
+    /// [`Opcode::Text`] or [`Opcode::Binary`].
+    pub opcode: Opcode,
+    pub(crate) place: Place,
+}
+
+/// Where a message is.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// One whole frame, unmasked where it was read.
+    Input(Range<usize>),
+    /// In the connection's own buffer, where it was assembled.
+    Kept,
+}
+
+impl Connection {
+    /// Takes bytes of `input` up to the next step. Call again until [`Step::Pending`], then read more.
+    ///
+    /// # Errors
+    /// The peer broke the protocol: call [`Connection::fail`], which says so to the peer and closes.
+    #[inline]
+    pub fn receive(&mut self, now: Now, input: &mut Input, commons: &mut Commons) -> Result<Step, Fault> {
+        self.heard_at = Stamp::at(now.tick);
+        self.pinged = false;
+        if let Receive::Delivered = self.receive {
+            self.release(commons);
+            self.receive = Receive::Header;
+        }
+        match self.state {
+            State::Open | State::Closing { .. } => self.receive_frame(now, input, commons),
+            State::Handshake { scanned, .. } => self.receive_head(scanned, input, commons),
+            State::Closed { .. } => {
+                input.discard(); // §1.4: data after a Close is dropped
+                Ok(Step::Pending)
+            }
+        }
+    }
+
+    /// The message of a step, checked to be UTF-8 where it is text.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidUtf8`]
+    #[inline]
+    pub fn message<'a>(&'a self, input: &'a Input, incoming: &Incoming) -> Result<Message<'a>, Fault> {
+        let payload = match &incoming.place {
+            Place::Input(range) => input.get(range.clone()),
+            Place::Kept => self.kept_message(),
+        };
+        message_of(incoming.opcode, payload)
+    }
+
+    /// The bytes of a head, up to and with its empty line.
+    pub fn head<'a>(&'a self, input: &'a Input, head: Head) -> &'a [u8] {
+        match head {
+            Head::Input(range) => input.get(range),
+            Head::Kept(len) => &self.buffer[..len],
+        }
+    }
+
+    /// Takes the buffer of a head that came in pieces out of the connection.
+    pub(crate) fn take_head(&mut self) -> Box<[u8]> {
+        self.filled = 0;
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Where the rest of an unfinished frame may be read straight into, past the [`Input`]. Call
+    /// [`Connection::fill`] with what came, before [`Connection::receive`] with what came behind it.
+    pub fn space(&mut self, commons: &mut Commons) -> Option<&mut [u8]> {
+        let Receive::Payload { left, .. } = self.receive else { return None };
+        if !self.is_open() || left == 0 {
+            return None;
+        }
+        self.grow(1, left as usize, commons);
+        let filled = self.filled as usize;
+        let end = self.buffer.len().min(filled + left as usize);
+        Some(&mut self.buffer[filled..end])
+    }
+
+    /// Says that the first `n` bytes of [`Connection::space`] are filled.
+    ///
+    /// # Errors
+    /// [`Fault::InvalidUtf8`], at the first byte that cannot be right.
+    pub fn fill(&mut self, now: Now, n: usize) -> Result<(), Fault> {
+        self.heard_at = Stamp::at(now.tick);
+        if n > 0 { self.payload_came(now, n) } else { Ok(()) }
+    }
+
+    // ------------------------------------------------------------------ §4: the head
+
+    fn receive_head(
+        &mut self,
+        scanned: u32,
+        input: &mut Input,
+        commons: &mut Commons,
+    ) -> Result<Step, Fault> {
+        let limit = commons.limits.head_bytes_max as usize;
+        let kept = self.filled as usize;
+        if kept == 0 {
+            match http::find_head_end(input.unread(), 0) {
+                HeadEnd::At(end) if end > limit => return Ok(self.head_too_large(input, commons)),
+                HeadEnd::At(end) => {
+                    let range = input.take(end);
+                    return Ok(self.head_came(Head::Input(range), input, commons));
+                }
+                HeadEnd::Incomplete if input.unread().is_empty() => return Ok(Step::Pending),
+                HeadEnd::Incomplete => {}
+            }
+        }
+        // It comes in pieces. What lies past the end of the head is not copied: it is frames.
+        let taken = input.unread().len().min((limit + 1).saturating_sub(kept));
+        commons.pool.grow(&mut self.buffer, kept, kept + taken, 0);
+        self.buffer[kept..kept + taken].copy_from_slice(&input.unread()[..taken]);
+        match http::find_head_end(&self.buffer[..kept + taken], scanned as usize) {
+            HeadEnd::At(end) if end <= limit => {
+                input.take(end - kept);
+                self.filled = end as u32;
+                Ok(self.head_came(Head::Kept(end), input, commons))
+            }
+            _ if kept + taken > limit => Ok(self.head_too_large(input, commons)),
+            _ => {
+                input.take(taken);
+                self.filled = (kept + taken) as u32;
+                let State::Handshake { scanned, .. } = &mut self.state else { unreachable!() };
+                *scanned = self.filled;
+                Ok(Step::Pending)
+            }
+        }
+    }
+
+    fn head_too_large(&mut self, input: &mut Input, commons: &mut Commons) -> Step {
+        input.discard();
+        match self.role {
+            Role::Server => Step::HeadTooLarge,
+            Role::Client => {
+                self.release(commons);
+                Step::Failed(ResponseError::HeadTooLarge { limit: commons.limits.head_bytes_max })
+            }
+        }
+    }
+
+    fn head_came(&mut self, head: Head, input: &Input, commons: &mut Commons) -> Step {
+        let Some(dialled) = self.dialled.take() else { return Step::Head(head) };
+        let bytes = self.head(input, head);
+        let checked = handshake::check_response(
+            bytes,
+            commons.limits.headers_max,
+            dialled.accept,
+            &dialled.subprotocols,
+        );
+        let checked = checked.map(|subprotocol| subprotocol.map(str::to_owned));
+        self.release(commons);
+        match checked {
+            Ok(subprotocol) => {
+                self.state = State::Open;
+                Step::Opened(subprotocol)
+            }
+            Err(error) => Step::Failed(error),
+        }
+    }
+
+    // ------------------------------------------------------------------ §5: frames
+
+    fn receive_frame(&mut self, now: Now, input: &mut Input, commons: &mut Commons) -> Result<Step, Fault> {
+        self.give_back_kept(input, commons);
+        loop {
+            match self.receive {
+                Receive::Payload { .. } => {
+                    if let Some(step) = self.receive_payload(now, input, commons)? {
+                        return Ok(step);
+                    }
+                }
+                Receive::Skip { fin, left } => {
+                    if !self.skip_payload(fin, left, input) {
+                        return Ok(Step::Pending);
+                    }
+                }
+                Receive::Header | Receive::Delivered => {}
+            }
+            let bytes = input.unread();
+            let &[first, second, ..] = bytes else { return Ok(self.keep(now, input, commons)) };
+            // The first two bytes are judged as soon as they are there.
+            let opcode = self.check_lead(first, second)?;
+            let (len, end) = match frame::parse_length(bytes) {
+                Length::Whole { len, end } => (len, end),
+                Length::Incomplete => return Ok(self.keep(now, input, commons)),
+                Length::NotMinimal { len } => return Err(Fault::LengthNotMinimal { len }),
+                Length::TopBit => return Err(Fault::LengthTopBit),
+            };
+            if opcode.is_control() {
+                let len = len as usize; // at most 125, by check_lead
+                match self.take_control(opcode, end, len, input) {
+                    Some(step) => return step,
+                    None => return Ok(self.keep(now, input, commons)),
+                }
+            }
+            let len = self.check_size(opcode, len, commons)?;
+            let Some((key, header)) = self.masking_key(bytes, end) else {
+                return Ok(self.keep(now, input, commons));
+            };
+            let fin = first & frame::FIN != 0;
+            let whole = fin && self.message.is_none() && bytes.len() - header >= len as usize;
+            input.take(header);
+            if whole && self.is_open() {
+                let range = input.take(len as usize);
+                if self.role == Role::Server {
+                    mask::apply(input.get_mut(range.clone()), key);
+                }
+                return Ok(Step::Message(Incoming { opcode, place: Place::Input(range) }));
+            }
+            self.begin_payload(now, opcode, fin, len, key, commons);
+        }
+    }
+
+    /// What the first two bytes say must be allowed here. §5.1, §5.2, §5.4, §5.5
+    #[inline]
+    fn check_lead(&self, first: u8, second: u8) -> Result<Opcode, Fault> {
+        // §5.2: MUST be 0 unless an extension is negotiated that defines meanings for non-zero values.
+        if first & frame::RSV != 0 {
+            return Err(Fault::ReservedBits { bits: (first & frame::RSV) >> 4 });
+        }
+        let Some(opcode) = Opcode::from_bits(first & 0xf) else {
+            return Err(Fault::ReservedOpcode { opcode: first & 0xf });
+        };
+        // §5.1: a client masks all frames, a server none.
+        match (self.role, second & frame::MASK != 0) {
+            (Role::Server, false) => return Err(Fault::UnmaskedFrame),
+            (Role::Client, true) => return Err(Fault::MaskedFrame),
+            _ => {}
+        }
+        match opcode {
+            // §5.5: at most 125 bytes, not fragmented; between the fragments of a message they may stand.
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                if first & frame::FIN == 0 {
+                    return Err(Fault::FragmentedControl { opcode });
+                }
+                if second & !frame::MASK > frame::CONTROL_BYTES_MAX as u8 {
+                    return Err(Fault::ControlTooLong { opcode });
+                }
+            }
+            // §5.4: a message is one frame with an opcode, then continuations up to FIN; none interleave.
+            Opcode::Continuation if self.message.is_none() => return Err(Fault::UnexpectedContinuation),
+            Opcode::Text | Opcode::Binary if self.message.is_some() => {
+                return Err(Fault::ExpectedContinuation { opcode });
+            }
+            _ => {}
+        }
+        Ok(opcode)
+    }
+
+    /// The limits on messages, enforced from the header: nothing that breaks them is buffered. §10.4
+    #[inline]
+    fn check_size(&self, opcode: Opcode, len: u64, commons: &Commons) -> Result<u32, Fault> {
+        let limits = &commons.limits;
+        let mut total = len;
+        if opcode == Opcode::Continuation {
+            total = len.saturating_add(self.kept_message().len() as u64);
+            if self.message.is_some_and(|message| message.fragments >= limits.fragments_max) {
+                return Err(Fault::TooManyFragments { limit: limits.fragments_max });
+            }
+        }
+        match u32::try_from(len) {
+            Ok(len) if total <= u64::from(limits.message_bytes_max) => Ok(len),
+            _ => Err(Fault::MessageTooBig { len: total, limit: limits.message_bytes_max }),
+        }
+    }
+
+    /// The masking key, if the role's peer sends one, and the bytes of the whole header; `None` if cut off. §5.3
+    #[inline]
+    fn masking_key(&self, bytes: &[u8], end: usize) -> Option<([u8; 4], usize)> {
+        match self.role {
+            Role::Server => bytes[end..].first_chunk().map(|&key| (key, end + 4)),
+            Role::Client => Some(([0; 4], end)),
+        }
+    }
+
+    /// A control frame, taken once it is whole. §5.5
+    fn take_control(
+        &self,
+        opcode: Opcode,
+        end: usize,
+        len: usize,
+        input: &mut Input,
+    ) -> Option<Result<Step, Fault>> {
+        let (key, header) = self.masking_key(input.unread(), end)?;
+        if input.unread().len() < header + len {
+            return None;
+        }
+        input.take(header);
+        let range = input.take(len);
+        mask::apply(input.get_mut(range.clone()), key);
+        Some(match opcode {
+            Opcode::Ping => Ok(Step::Ping(range)),
+            Opcode::Pong => Ok(Step::Pong(range)),
+            _ => match close::parse_close(input.get(range.clone())) {
+                Ok(body) => {
+                    let reason = range.end - body.reason.len()..range.end;
+                    Ok(Step::Close { code: body.code, reason })
+                }
+                Err(error) => Err(error.into()),
+            },
+        })
+    }
+
+    // ------------------------------------------------------------------ §5.4: messages in pieces
+
+    fn begin_payload(
+        &mut self,
+        now: Now,
+        opcode: Opcode,
+        fin: bool,
+        len: u32,
+        key: [u8; 4],
+        commons: &mut Commons,
+    ) {
+        self.brought_at = Stamp::at(now.tick);
+        match &mut self.message {
+            Some(message) => message.fragments += 1,
+            None => {
+                let valid = MESSAGE_HEADROOM as u32;
+                self.message = Some(Unfinished { opcode, fragments: 1, valid });
+                self.filled = valid;
+            }
+        }
+        if self.is_open() {
+            self.grow(0, len as usize, commons);
+            self.receive = Receive::Payload { fin, left: len, key };
+        } else {
+            self.receive = Receive::Skip { fin, left: len };
+        }
+    }
+
+    /// Takes what the input has of the frame in progress; a step when the message is whole, or more is needed.
+    fn receive_payload(
+        &mut self,
+        now: Now,
+        input: &mut Input,
+        commons: &mut Commons,
+    ) -> Result<Option<Step>, Fault> {
+        loop {
+            let Receive::Payload { fin, left, .. } = self.receive else { unreachable!() };
+            if left == 0 {
+                self.receive = Receive::Header;
+                if !fin {
+                    return Ok(None);
+                }
+                let opcode = self.message.take().map_or(Opcode::Binary, |message| message.opcode);
+                self.receive = Receive::Delivered;
+                return Ok(Some(Step::Message(Incoming { opcode, place: Place::Kept })));
+            }
+            let unread = input.unread().len();
+            if unread == 0 {
+                return Ok(Some(Step::Pending));
+            }
+            let n = unread.min(left as usize);
+            self.grow(n, left as usize, commons);
+            let range = input.take(n);
+            let filled = self.filled as usize;
+            self.buffer[filled..filled + n].copy_from_slice(input.get(range));
+            self.payload_came(now, n)?;
+        }
+    }
+
+    /// The next `n` bytes of the frame's payload are in the buffer, masked.
+    fn payload_came(&mut self, now: Now, n: usize) -> Result<(), Fault> {
+        let Receive::Payload { fin, left, key } = self.receive else { unreachable!() };
+        let filled = self.filled as usize;
+        if self.role == Role::Server {
+            mask::apply(&mut self.buffer[filled..filled + n], key);
+        }
+        self.filled += n as u32;
+        self.brought_at = Stamp::at(now.tick);
+        let left = left - n as u32;
+        self.receive = Receive::Payload { fin, left, key: mask::rotated(key, n) };
+        let message_is_whole = fin && left == 0; // then all of it is checked, as it is handed out
+        if let Some(message) = &mut self.message
+            && message.opcode == Opcode::Text
+            && !message_is_whole
+        {
+            // §8.1: fail at the first byte that cannot be right, however much is to come.
+            let valid = utf8::validate_more(&self.buffer[..self.filled as usize], message.valid as usize);
+            message.valid = valid.map_err(|_| Fault::InvalidUtf8)? as u32;
+        }
+        Ok(())
+    }
+
+    /// Drops payload that came after our Close; whether the frame is over.
+    fn skip_payload(&mut self, fin: bool, left: u32, input: &mut Input) -> bool {
+        let n = input.unread().len().min(left as usize);
+        input.take(n);
+        let left = left - n as u32;
+        if left > 0 {
+            self.receive = Receive::Skip { fin, left };
+            return false;
+        }
+        self.receive = Receive::Header;
+        if fin {
+            self.message = None;
+        }
+        true
+    }
+
+    /// Makes room for `n` more bytes of a message, of which `left` are announced: memory follows what came, in
+    /// doubling steps, and not what was promised.
+    fn grow(&mut self, n: usize, left: usize, commons: &mut Commons) {
+        let filled = self.filled as usize;
+        if self.buffer.len() - filled.min(self.buffer.len()) >= n.max(1) {
+            return;
+        }
+        let step = filled.max(GROWTH_STEP).min(left).max(n);
+        commons.pool.grow(&mut self.buffer, filled, filled + step, filled + left);
+    }
+
+    // ------------------------------------------------------------------ what is cut off
+
+    /// Keeps a cut-off header or control frame until more comes: at most 14 and 125 bytes.
+    fn keep(&mut self, now: Now, input: &mut Input, commons: &mut Commons) -> Step {
+        let rest = input.unread().len();
+        if rest > 0 {
+            let filled = if self.message.is_some() { self.filled as usize } else { 0 };
+            self.filled = filled as u32;
+            commons.pool.grow(&mut self.buffer, filled, filled + rest, 0);
+            let range = input.take(rest);
+            self.buffer[filled..filled + rest].copy_from_slice(input.get(range));
+            self.kept = rest as u8;
+            if self.message.is_none() {
+                self.brought_at = Stamp::at(now.tick);
+            }
+        }
+        Step::Pending
+    }
+
+    #[inline]
+    fn give_back_kept(&mut self, input: &mut Input, commons: &mut Commons) {
+        if self.kept > 0 {
+            let filled = self.filled as usize;
+            input.unshift(&self.buffer[filled..filled + usize::from(self.kept)]);
+            self.kept = 0;
+            if self.message.is_none() {
+                self.release(commons);
+            }
+        }
+    }
+
+    /// Forgets the unfinished message: after our Close nobody wants it, but its frames still have to be found.
+    pub(super) fn abandon_message(&mut self, commons: &mut Commons) {
+        if let Receive::Payload { fin, left, .. } = self.receive {
+            self.receive = Receive::Skip { fin, left };
+        }
+        let (filled, kept) = (self.filled as usize, self.kept);
+        if kept == 0 {
+            return self.release(commons);
+        }
+        self.buffer.copy_within(filled..filled + usize::from(kept), 0);
+        self.filled = 0;
+    }
+
+    fn kept_message(&self) -> &[u8] {
+        self.buffer.get(MESSAGE_HEADROOM..self.filled as usize).unwrap_or_default()
+    }
+
+    /// Takes the delivered message out of the connection: its buffer, and where in it the message is.
+    pub(crate) fn take_message(&mut self) -> (Box<[u8]>, Range<usize>) {
+        debug_assert!(matches!(self.receive, Receive::Delivered));
+        self.receive = Receive::Header;
+        let range = MESSAGE_HEADROOM..self.filled as usize;
+        self.filled = 0;
+        (std::mem::take(&mut self.buffer), range)
+    }
+
+    /// Whether bytes of a message or a header came and the rest did not.
+    #[inline]
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.message.is_some() || self.kept > 0
+    }
+}
+
+/// `payload` as a message, if it is one.
+#[inline]
+pub(crate) fn message_of(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, Fault> {
+    match opcode {
+        Opcode::Text => utf8::validate(payload).map(Message::Text).map_err(|_| Fault::InvalidUtf8),
+        _ => Ok(Message::Binary(payload)),
+    }
+}
+
+/// The least by which a message's buffer grows, unless less is announced.
+const GROWTH_STEP: usize = 64 << 10;

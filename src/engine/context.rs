@@ -1,0 +1,212 @@
+//! What a handler can do: the part of the engine it is lent for one call.
+
+use super::{ConnId, Core, Fanout, PeerInfo, Sent};
+use crate::{
+    conn::{Input, Message},
+    time::Now,
+    wire::{close::CloseCode, frame::Opcode},
+};
+use std::ops::Range;
+
+/// The engine, as a [`Handler`](super::Handler) sees it during a call. Nothing here blocks or calls back.
+///
+/// Calls with the id of a connection that has ended do nothing and say so: [`Sent::Refused`], `None` or `false`.
+pub struct Context<'a> {
+    pub(super) core: &'a mut Core,
+    pub(super) now: Now,
+    /// Whose event this is: what is sent to it goes out with its own replies.
+    pub(super) turn: u32,
+    pub(super) current: Option<Current<'a>>,
+}
+
+/// The message being handled, so that sending it back to where it came from is recognised and costs no copy.
+pub(super) struct Current<'a> {
+    pub(super) index: u32,
+    pub(super) input: &'a Input,
+    pub(super) payload: &'a [u8],
+    /// The message is to be sent back as it is, with this opcode, after the call.
+    pub(super) echo: Option<Opcode>,
+    /// What was to be replied in place was moved to the outbox, because something else followed it.
+    pub(super) reply_moved: bool,
+}
+
+impl Current<'_> {
+    /// Whether `message` is the very bytes being handled, and not only equal to them.
+    #[inline]
+    fn is(&self, message: &Message<'_>) -> bool {
+        let bytes = message.as_bytes();
+        std::ptr::eq(bytes.as_ptr(), self.payload.as_ptr()) && bytes.len() == self.payload.len()
+    }
+
+    fn reply(&self) -> &[u8] {
+        if self.reply_moved { &[] } else { self.input.reply() }
+    }
+}
+
+/// No peer's event.
+pub(super) const NOBODY: u32 = u32::MAX;
+
+impl<'a> Context<'a> {
+    pub(super) fn of(core: &'a mut Core, now: Now, turn: u32) -> Context<'a> {
+        Context { core, now, turn, current: None }
+    }
+}
+
+impl Context<'_> {
+    /// Queues a message for one connection. RFC 6455 §6.1
+    #[inline]
+    pub fn send<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
+        match &mut self.current {
+            Some(current) if current.index == index => {
+                if current.echo.is_none() && current.is(&message) && self.core.may_reply_in_place(index) {
+                    current.echo = Some(message.opcode());
+                    return Sent::Queued;
+                }
+                self.settle_reply_of(index);
+            }
+            _ if self.turn == index => {}
+            _ => self.core.hears_others(index),
+        }
+        self.core.send(self.now, index, message)
+    }
+
+    /// Makes `id` a member of `topic` until it leaves or ends; false if it was one or is not open.
+    ///
+    /// A topic is any name; it comes to be with its first member and ends with its last.
+    pub fn subscribe(&mut self, id: ConnId, topic: &str) -> bool {
+        let Some(index) = self.core.peers.find(id).filter(|&index| self.core.is_open(index)) else {
+            return false;
+        };
+        self.hears_others(index);
+        self.core.topics.subscribe(index, topic)
+    }
+
+    /// Ends the membership of `id` in `topic`; false if there was none.
+    pub fn unsubscribe(&mut self, id: ConnId, topic: &str) -> bool {
+        self.core.peers.find(id).is_some_and(|index| self.core.topics.unsubscribe(index, topic))
+    }
+
+    /// Queues a message for all members of `topic`: framed once, and written to each with all else that this
+    /// wake brings it. Never waits for a slow member.
+    pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Fanout {
+        let Some(topic) = self.core.topics.find(topic) else { return Fanout::default() };
+        let (message, mut fanout) = (message.into(), Fanout::default());
+        let frame = self.core.put_shared(message);
+        let mut place = 0;
+        while let Some(index) = self.core.topics.member(topic, place) {
+            fanout.count(self.core.send_shared(self.now, index, &frame, message));
+            place += 1;
+        }
+        fanout
+    }
+
+    /// As [`Context::publish`], to the connections named; ids that have ended count as refused.
+    pub fn broadcast<'m>(
+        &mut self,
+        ids: impl IntoIterator<Item = ConnId>,
+        message: impl Into<Message<'m>>,
+    ) -> Fanout {
+        let (message, mut fanout) = (message.into(), Fanout::default());
+        let frame = self.core.put_shared(message);
+        for id in ids {
+            fanout.count(match self.core.peers.find(id) {
+                Some(index) => {
+                    self.hears_others(index);
+                    self.core.send_shared(self.now, index, &frame, message)
+                }
+                None => Sent::Refused,
+            });
+        }
+        fanout
+    }
+
+    /// Starts the closing handshake, behind what is queued; false if `id` is not open. RFC 6455 §7.1.2
+    ///
+    /// No message of it is delivered any more; `on_close` follows when the peer answers or time is up. A code that
+    /// must not be on the wire is left out, a reason past 123 bytes is cut.
+    pub fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) -> bool {
+        let Some(index) = self.core.peers.find(id) else { return false };
+        self.settle_reply_of(index);
+        self.core.close(self.now, index, code, reason)
+    }
+
+    /// Queues a Ping; false if `id` is not open, the payload has more than 125 bytes, or too much waits. §5.5.2
+    pub fn ping(&mut self, id: ConnId, payload: &[u8]) -> bool {
+        let Some(index) = self.core.peers.find(id) else { return false };
+        self.settle_reply_of(index);
+        self.core.control(Opcode::Ping, index, payload)
+    }
+
+    /// Bytes that wait to be written to `id`, headers included; `None` if it has ended.
+    pub fn buffered(&self, id: ConnId) -> Option<usize> {
+        let index = self.core.peers.find(id)?;
+        let in_place =
+            self.current.as_ref().filter(|current| current.index == index).map_or(0, |current| {
+                current.reply().len() + current.echo.map_or(0, |_| current.payload.len())
+            });
+        Some(self.core.peers[index].outbox.len() + in_place)
+    }
+
+    /// Reads nothing more from `id` until [`Context::resume`]; what was read already is still delivered.
+    pub fn pause(&mut self, id: ConnId) {
+        if let Some(index) = self.core.peers.find(id) {
+            self.core.pause(index);
+        }
+    }
+
+    /// Reads from `id` again.
+    pub fn resume(&mut self, id: ConnId) {
+        if let Some(index) = self.core.peers.find(id) {
+            self.core.resume(self.now, index);
+        }
+    }
+
+    /// The address of `id` and its listener; `None` if it has ended.
+    pub fn peer(&self, id: ConnId) -> Option<PeerInfo> {
+        self.core.peers.find(id).map(|index| self.core.peers.info(index))
+    }
+
+    /// When this wake of the loop began.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Connections at the moment, those included whose handshake goes on.
+    pub fn connections(&self) -> usize {
+        self.core.peers.len()
+    }
+
+    /// Stops the server: every connection is closed with 1001, and `Server::run` returns when all have answered.
+    pub fn shutdown(&mut self) {
+        self.core.commands.push_back(super::Command::Shutdown);
+    }
+
+    /// From now on frames of others go out with this peer's own, in one write and in their order.
+    fn hears_others(&mut self, index: u32) {
+        self.settle_reply_of(index);
+        self.core.hears_others(index);
+    }
+
+    /// Moves what was to be replied in place to the outbox, because something is to follow it there.
+    fn settle_reply_of(&mut self, index: u32) {
+        let Some(current) = self.current.as_mut().filter(|current| current.index == index) else { return };
+        let reply = current.reply();
+        if !reply.is_empty() {
+            self.core.queue_bytes(current.index, reply);
+            current.reply_moved = true;
+        }
+        if let Some(opcode) = current.echo.take() {
+            self.core.queue_frame(current.index, opcode, current.payload);
+        }
+    }
+}
+
+/// A frame that several connections are sent.
+pub(super) enum Shared {
+    /// It stands in the log.
+    Log(Range<u32>),
+    /// The log is full: each member gets its own.
+    Each,
+}

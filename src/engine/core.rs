@@ -1,0 +1,542 @@
+//! What of the engine does not depend on the handler's type: peers, queues, timers, topics, and what happens to
+//! one of them.
+
+use super::{
+    Command, ConnId, Fanout, PeerInfo, Sent, context::Shared, peers::Peers, timers::Wheel, topics::Topics,
+};
+use crate::{
+    config::Config,
+    conn::{Commons, Connection, Ending, Fault, Input, Message, Role},
+    time::{Now, Stamp, Tick},
+    wire::{
+        close::CloseCode,
+        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode, UNMASKED_HEADER_BYTES_MAX},
+        handshake::{Refusal, Request},
+    },
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::IpAddr,
+    ops::Range,
+};
+
+pub(super) struct Core {
+    pub(super) commons: Commons,
+    pub(super) peers: Peers,
+    pub(super) topics: Topics,
+    pub(super) wheel: Wheel,
+    /// Frames for many, of this wake.
+    pub(super) log: Vec<u8>,
+    pub(super) commands: VecDeque<Command>,
+    pub(super) tick_ms: u32,
+    pub(super) next_tick: Option<Tick>,
+    pub(super) stopping: bool,
+    dirty: Vec<u32>,
+    doomed: Vec<(u32, Fault)>,
+    /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
+    pongs: HashMap<u32, Vec<u8>>,
+    per_address: HashMap<IpAddr, u32>,
+    origins: Vec<String>,
+    subprotocols: Vec<String>,
+    subprotocols_strict: bool,
+}
+
+/// Connections above the limit that are held for as long as it takes to tell them so.
+const REFUSED_MAX: usize = 32;
+/// The log's bytes at most: what is published past it is queued for each member on its own.
+const LOG_BYTES_MAX: usize = 4 << 20;
+
+impl Core {
+    pub(super) fn new(config: &Config, entropy: fn(&mut [u8])) -> Core {
+        Core {
+            commons: Commons::new(config, entropy),
+            peers: Peers::default(),
+            topics: Topics::default(),
+            wheel: Wheel::new(),
+            log: Vec::new(),
+            commands: VecDeque::new(),
+            tick_ms: config.tick_ms,
+            next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
+            stopping: false,
+            dirty: Vec::new(),
+            doomed: Vec::new(),
+            pongs: HashMap::new(),
+            per_address: HashMap::new(),
+            origins: config.origins.clone(),
+            subprotocols: config.subprotocols.clone(),
+            subprotocols_strict: config.subprotocols_strict,
+        }
+    }
+
+    // ------------------------------------------------------------------ coming and going
+
+    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> Option<ConnId> {
+        let refusal = self.refusal_for(&info);
+        let limit = self.connections_max();
+        if refusal.is_some() && self.peers.len() >= limit.saturating_add(REFUSED_MAX) {
+            return None;
+        }
+        let id = self.peers.insert(Connection::server(now, &mut self.commons), info);
+        if let Some(address) = self.counted(&info) {
+            *self.per_address.entry(address).or_insert(0) += 1;
+        }
+        self.schedule(now, id.index);
+        if let Some(refusal) = refusal {
+            self.refuse(now, id.index, &refusal);
+        }
+        Some(id)
+    }
+
+    /// Why a connection from there is not wanted now.
+    fn refusal_for(&self, info: &PeerInfo) -> Option<Refusal> {
+        let per_address = self.commons.limits.connections_per_address_max;
+        let same = self.counted(info).and_then(|address| self.per_address.get(&address));
+        if self.stopping {
+            Some(Refusal::Unavailable("the server is stopping"))
+        } else if self.peers.len() >= self.connections_max() {
+            Some(Refusal::Unavailable("the server has as many connections as it may have"))
+        } else if same.is_some_and(|&count| count >= per_address) {
+            Some(Refusal::Unavailable("this address has as many connections as it may have"))
+        } else {
+            None
+        }
+    }
+
+    fn connections_max(&self) -> usize {
+        match self.commons.limits.connections_max {
+            0 => usize::MAX,
+            limit => limit as usize,
+        }
+    }
+
+    /// The address to count a peer under, where addresses are counted.
+    fn counted(&self, info: &PeerInfo) -> Option<IpAddr> {
+        let limited = self.commons.limits.connections_per_address_max > 0;
+        info.address.filter(|_| limited).map(|address| address.ip().to_canonical())
+    }
+
+    /// A whole head: a request that may be accepted, with the subprotocol that is to be acknowledged.
+    pub(super) fn check<'h>(&self, head: &'h [u8]) -> Result<(Request<'h>, Option<&'h str>), Refusal> {
+        let request = Request::parse(head, self.commons.limits.headers_max)?;
+        if let Some(origin) = request.origin()
+            && !self.origins.is_empty()
+            && !self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        {
+            return Err(Refusal::Origin); // §10.2
+        }
+        let known =
+            request.subprotocols().find(|&offer| self.subprotocols.iter().any(|known| known == offer));
+        let first = request.subprotocols().next();
+        if self.subprotocols_strict && known.is_none() && first.is_some() {
+            return Err(Refusal::Subprotocol);
+        }
+        Ok((request, known.or(first)))
+    }
+
+    pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {
+        self.with_outbox(index, |conn, commons, out| conn.refuse(now, refusal, commons, out));
+        self.end_if_written(now, index);
+        self.schedule(now, index);
+    }
+
+    /// Ends a connection without a word.
+    pub(super) fn abandon(&mut self, now: Now, index: u32) {
+        let peer = &mut self.peers[index];
+        peer.conn.abandon(now, &mut self.commons);
+        peer.outbox.clear(&mut self.commons.pool);
+        self.command_close(index);
+    }
+
+    /// Starts the closing handshake; false if the connection is not open.
+    pub(super) fn close(&mut self, now: Now, index: u32, code: CloseCode, reason: &str) -> bool {
+        if !self.is_open(index) {
+            return false;
+        }
+        self.with_outbox(index, |conn, commons, out| conn.close(now, code, reason, commons, out));
+        self.schedule(now, index);
+        self.resume_reading(index);
+        true
+    }
+
+    /// Once all is written that a closed connection has to say, TCP is ended as its state asks.
+    pub(super) fn end_if_written(&mut self, now: Now, index: u32) {
+        let peer = &mut self.peers[index];
+        if !peer.outbox.is_empty() {
+            return;
+        }
+        let ending = match peer.conn.ending(now) {
+            // Both have said Close, and the one who stops waits for nobody.
+            Ending::Shutdown if self.stopping && peer.conn.closed_cleanly() => Ending::Drop,
+            ending => ending,
+        };
+        let id = self.peers.id(index);
+        match ending {
+            Ending::Open => return,
+            Ending::Shutdown => self.commands.push_back(Command::ShutdownWrite(id)),
+            Ending::AwaitEof => {}
+            Ending::Drop => self.command_close(index),
+        }
+        self.schedule(now, index);
+    }
+
+    fn command_close(&mut self, index: u32) {
+        let id = self.peers.id(index);
+        if !std::mem::replace(&mut self.peers[index].flags.dropped, true) {
+            self.commands.push_back(Command::Close(id));
+        }
+    }
+
+    /// The socket is closed: nothing of the connection stays.
+    pub(super) fn remove(&mut self, id: ConnId) {
+        let Some(index) = self.peers.find(id) else { return };
+        let peer = &mut self.peers[index];
+        debug_assert!(!peer.flags.opened);
+        peer.conn.release(&mut self.commons);
+        peer.outbox.clear(&mut self.commons.pool);
+        self.wheel.cancel(index);
+        self.pongs.remove(&index);
+        if let Some(address) = self.counted(&self.peers.info(index))
+            && let Some(count) = self.per_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+        self.peers.remove(index);
+    }
+
+    // ------------------------------------------------------------------ sending
+
+    #[inline]
+    pub(super) fn is_open(&self, index: u32) -> bool {
+        let peer = &self.peers[index];
+        peer.conn.is_open() && !peer.flags.doomed
+    }
+
+    /// Whether a reply may be written over the message it answers: nothing may stand before it in a queue, and
+    /// nobody else's frames may want to go out with it.
+    #[inline]
+    pub(super) fn may_reply_in_place(&self, index: u32) -> bool {
+        let peer = &self.peers[index];
+        peer.outbox.is_empty()
+            && !peer.flags.blocked
+            && !peer.flags.hears_others
+            && peer.conn.role() == Role::Server
+            && self.is_open(index)
+    }
+
+    /// From now on this peer is written to once, at the end of a wake, with all that the wake brought it.
+    #[inline]
+    pub(super) fn hears_others(&mut self, index: u32) {
+        self.peers[index].flags.hears_others = true;
+    }
+
+    pub(super) fn send(&mut self, now: Now, index: u32, message: Message<'_>) -> Sent {
+        if !self.may_queue(index) {
+            return Sent::Refused;
+        }
+        self.queue_frame(index, message.opcode(), message.as_bytes());
+        self.queued(now, index)
+    }
+
+    /// Writes a message for many into the log.
+    pub(super) fn put_shared(&mut self, message: Message<'_>) -> Shared {
+        let payload = message.as_bytes();
+        if self.log.len() + payload.len() + UNMASKED_HEADER_BYTES_MAX > LOG_BYTES_MAX {
+            return Shared::Each;
+        }
+        let start = self.log.len() as u32;
+        self.commons.pool.reserve(&mut self.log, payload.len() + UNMASKED_HEADER_BYTES_MAX);
+        self.log.extend_from_slice(&HeaderBytes::new(message.opcode(), payload.len(), None));
+        self.log.extend_from_slice(payload);
+        Shared::Log(start..self.log.len() as u32)
+    }
+
+    /// Queues for one of many what [`Core::put_shared`] wrote.
+    #[inline]
+    pub(super) fn send_shared(&mut self, now: Now, index: u32, frame: &Shared, message: Message<'_>) -> Sent {
+        match frame {
+            Shared::Log(part) if self.peers[index].conn.role() == Role::Server => {
+                if !self.may_queue(index) {
+                    return Sent::Refused;
+                }
+                let outbox = &mut self.peers[index].outbox;
+                outbox.push_shared(part.clone(), &self.log, &mut self.commons.pool);
+                self.dirty(index);
+                self.queued(now, index)
+            }
+            _ => self.send(now, index, message),
+        }
+    }
+
+    /// Whether one more message may be queued: judged before queueing, whatever its size. Above the hard mark the
+    /// peer is given up.
+    #[inline]
+    fn may_queue(&mut self, index: u32) -> bool {
+        if self.is_over_budget() {
+            self.relieve();
+        }
+        let limit = self.commons.limits.outbox_bytes_max;
+        let queued = self.peers[index].outbox.len();
+        if !self.is_open(index) {
+            return false;
+        }
+        if queued >= limit as usize {
+            self.doom(index, Fault::SlowReader { queued: queued as u64, limit });
+            return false;
+        }
+        true
+    }
+
+    #[inline]
+    fn queued(&mut self, now: Now, index: u32) -> Sent {
+        let soft = self.commons.limits.outbox_bytes_soft as usize;
+        if self.peers[index].outbox.len() <= soft {
+            return Sent::Queued;
+        }
+        self.backlogged(now, index);
+        Sent::Backlogged
+    }
+
+    /// Above the soft mark: the peer is not read, so that TCP pushes back on it.
+    fn backlogged(&mut self, now: Now, index: u32) {
+        let peer = &mut self.peers[index];
+        if !std::mem::replace(&mut peer.flags.backlogged, true) {
+            peer.took_at = Stamp::at(now.tick);
+            peer.conn.pause();
+            self.schedule(now, index);
+        }
+    }
+
+    /// Queues a Ping or Pong, for which there is a reserve above the hard mark.
+    pub(super) fn control(&mut self, opcode: Opcode, index: u32, payload: &[u8]) -> bool {
+        let limits = &self.commons.limits;
+        let room = limits.outbox_bytes_max as usize + limits.control_bytes_reserve as usize;
+        let fits = self.peers[index].outbox.len() < room && payload.len() <= CONTROL_BYTES_MAX;
+        let allowed = fits && self.is_open(index);
+        if allowed {
+            self.queue_frame(index, opcode, payload);
+        }
+        allowed
+    }
+
+    /// Answers a Ping, §5.5.2: each, and in order; to a peer that does not read, the latest one only (§5.5.3).
+    pub(super) fn pong(&mut self, index: u32, ping: Range<usize>, input: &mut Input) {
+        if !self.is_open(index) {
+            return;
+        }
+        if self.peers[index].flags.backlogged {
+            self.pongs.insert(index, input.get(ping).to_vec());
+        } else if self.may_reply_in_place(index) {
+            input.reply_with(&HeaderBytes::new(Opcode::Pong, ping.len(), None), ping);
+        } else {
+            self.move_reply(index, input);
+            self.control(Opcode::Pong, index, input.get(ping));
+        }
+    }
+
+    #[inline]
+    pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        let peer = &mut self.peers[index];
+        let out = peer.outbox.own(&self.log, &mut self.commons.pool);
+        peer.conn.put_frame(opcode, payload, &mut self.commons, out);
+        self.dirty(index);
+    }
+
+    pub(super) fn queue_bytes(&mut self, index: u32, bytes: &[u8]) {
+        let out = self.peers[index].outbox.own(&self.log, &mut self.commons.pool);
+        self.commons.pool.reserve(out, bytes.len() + HEADER_BYTES_MAX);
+        out.extend_from_slice(bytes);
+        self.dirty(index);
+    }
+
+    /// Moves what was to be replied in place to the outbox, because something is to follow it there.
+    pub(super) fn move_reply(&mut self, index: u32, input: &mut Input) {
+        if !input.reply_is_empty() {
+            self.queue_bytes(index, input.reply());
+            input.clear_reply();
+        }
+    }
+
+    /// A reply in place of which the socket took only `n` bytes waits in the outbox.
+    pub(super) fn queue_rest(&mut self, now: Now, index: u32, reply: &[u8], n: usize) {
+        let peer = &mut self.peers[index];
+        peer.outbox.queue_rest(reply, n, &mut self.commons.pool);
+        peer.flags.blocked = true;
+        self.queued(now, index);
+    }
+
+    /// A message's own buffer, its header written in front, becomes the outbox.
+    pub(super) fn adopt(&mut self, index: u32, buffer: Box<[u8]>, frame: Range<usize>) {
+        self.peers[index].outbox.adopt(buffer, frame, &mut self.commons.pool);
+        self.dirty(index);
+    }
+
+    /// Lets a connection append to its outbox.
+    pub(super) fn with_outbox<R>(
+        &mut self,
+        index: u32,
+        put: impl FnOnce(&mut Connection, &mut Commons, &mut Vec<u8>) -> R,
+    ) -> R {
+        let peer = &mut self.peers[index];
+        let out = peer.outbox.own(&self.log, &mut self.commons.pool);
+        let result = put(&mut peer.conn, &mut self.commons, out);
+        self.dirty(index);
+        result
+    }
+
+    // ------------------------------------------------------------------ writing
+
+    #[inline]
+    pub(super) fn dirty(&mut self, index: u32) {
+        let flags = &mut self.peers[index].flags;
+        if !flags.dirty {
+            flags.dirty = true;
+            self.dirty.push(index);
+        }
+    }
+
+    /// The next peer that has something to write and whose socket takes it. After the last one the log is empty.
+    #[inline]
+    pub(super) fn next_dirty(&mut self) -> Option<u32> {
+        while let Some(index) = self.dirty.pop() {
+            let peer = &mut self.peers[index];
+            peer.flags.dirty = false;
+            if peer.outbox.is_empty() {
+                continue;
+            }
+            if !peer.flags.blocked {
+                return Some(index);
+            }
+            peer.outbox.own(&self.log, &mut self.commons.pool);
+        }
+        if self.log.capacity() > 0 {
+            self.commons.pool.give(std::mem::take(&mut self.log));
+        }
+        None
+    }
+
+    /// `n` bytes were written; whether a backlog has drained, of which the handler is to be told.
+    pub(super) fn transmitted(&mut self, now: Now, index: u32, n: usize) -> bool {
+        let soft = self.commons.limits.outbox_bytes_soft as usize;
+        let peer = &mut self.peers[index];
+        peer.outbox.advance(n, &self.log, &mut self.commons.pool);
+        let waits = peer.outbox.len();
+        peer.flags.blocked = waits > 0;
+        if n > 0 {
+            peer.took_at = Stamp::at(now.tick);
+        }
+        if waits == 0 {
+            self.end_if_written(now, index);
+        }
+        if waits > soft {
+            self.queued(now, index);
+        }
+        self.peers[index].flags.backlogged && waits <= soft && self.no_longer_backlogged(now, index)
+    }
+
+    fn no_longer_backlogged(&mut self, now: Now, index: u32) -> bool {
+        self.peers[index].flags.backlogged = false;
+        if !self.peers[index].flags.held {
+            self.peers[index].conn.resume(now);
+        }
+        self.schedule(now, index);
+        self.resume_reading(index);
+        if let Some(ping) = self.pongs.remove(&index) {
+            self.control(Opcode::Pong, index, &ping);
+        }
+        self.is_open(index)
+    }
+
+    fn resume_reading(&mut self, index: u32) {
+        self.commands.push_back(Command::Read(self.peers.id(index)));
+    }
+
+    pub(super) fn pause(&mut self, index: u32) {
+        let peer = &mut self.peers[index];
+        peer.flags.held = true;
+        peer.conn.pause();
+    }
+
+    pub(super) fn resume(&mut self, now: Now, index: u32) {
+        let peer = &mut self.peers[index];
+        if std::mem::take(&mut peer.flags.held) && !peer.flags.backlogged {
+            peer.conn.resume(now);
+            self.schedule(now, index);
+            self.resume_reading(index);
+        }
+    }
+
+    // ------------------------------------------------------------------ limits and time
+
+    /// Has the connection failed when the handler has returned.
+    fn doom(&mut self, index: u32, fault: Fault) {
+        if !std::mem::replace(&mut self.peers[index].flags.doomed, true) {
+            self.doomed.push((index, fault));
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.doomed.is_empty() && !self.is_over_budget()
+    }
+
+    /// The next connection to fail: one that was found wanting, or, while the budget is spent, the one that holds most.
+    pub(super) fn next_doomed(&mut self) -> Option<(u32, Fault)> {
+        if self.doomed.is_empty() && self.is_over_budget() {
+            let (index, held) = self.peers.largest_holder()?;
+            self.doom(index, Fault::BudgetSpent { held: held as u64 });
+        }
+        self.doomed.pop()
+    }
+
+    #[inline]
+    fn is_over_budget(&self) -> bool {
+        let budget = self.commons.limits.buffered_bytes_max;
+        budget > 0 && self.commons.pool.held_bytes() as u64 > budget
+    }
+
+    /// Frees what a connection that is given up holds; of its queue it keeps the frame that was begun, if small.
+    pub(super) fn cut(&mut self, index: u32) {
+        let peer = &mut self.peers[index];
+        peer.flags.mute |= !peer.outbox.cut(&mut self.commons.pool);
+    }
+
+    /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.
+    fn relieve(&mut self) {
+        if let Some((index, held)) = self.peers.largest_holder() {
+            self.cut(index);
+            self.doom(index, Fault::BudgetSpent { held: held as u64 });
+        }
+    }
+
+    /// The peer has not taken a byte for too long while too much waits.
+    pub(super) fn stalled(&self, now: Now, index: u32) -> Option<Fault> {
+        let (peer, limits) = (&self.peers[index], &self.commons.limits);
+        let stalled = self.is_open(index)
+            && peer.flags.backlogged
+            && limits.outbox_stall_ms_max > 0
+            && peer.took_at.elapsed(now.tick) >= limits.outbox_stall_ms_max;
+        let queued = peer.outbox.len() as u64;
+        stalled.then_some(Fault::SlowReader { queued, limit: limits.outbox_bytes_max })
+    }
+
+    /// Sees to it that the peer is looked at when its earliest deadline has come.
+    pub(super) fn schedule(&mut self, now: Now, index: u32) {
+        let (peer, limits) = (&self.peers[index], &self.commons.limits);
+        let stall = (peer.flags.backlogged && limits.outbox_stall_ms_max > 0)
+            .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
+        let deadline = [peer.conn.deadline(now, &self.commons), stall].into_iter().flatten().min();
+        if let Some(at) = deadline {
+            self.wheel.schedule(index, at);
+        }
+    }
+}
+
+impl Fanout {
+    /// Members in all.
+    pub fn members(&self) -> u32 {
+        self.queued + self.backlogged + self.refused
+    }
+}

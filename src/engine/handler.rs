@@ -1,0 +1,156 @@
+//! What an embedder writes, and what it is told.
+
+use super::Context;
+use crate::{
+    conn::{Fault, Message, Upgrade},
+    wire::{close::CloseCode, handshake::Request},
+};
+use std::{fmt, io, net::SocketAddr};
+
+/// What a server does with its peers. Only [`Handler::on_message`] must be written.
+///
+/// All calls come from the one thread of the loop, one at a time: plain fields are all the state that is needed.
+/// Every `on_open` has exactly one `on_close`; after it the id is dead and every call with it is refused.
+///
+/// ```
+/// use sockeye::{ConnId, Context, Handler, Message};
+///
+/// /// Sends each message to everyone.
+/// struct Room;
+///
+/// impl Handler for Room {
+///     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+///         cx.subscribe(id, "room");
+///     }
+///     fn on_message(&mut self, cx: &mut Context<'_>, _: ConnId, message: Message<'_>) {
+///         cx.publish("room", message);
+///     }
+/// }
+/// ```
+pub trait Handler {
+    /// A valid request to upgrade came. The default accepts it.
+    ///
+    /// Where the answer names no subprotocol, the one that the configuration chooses is acknowledged. `id` cannot
+    /// be sent to yet.
+    fn on_upgrade(&mut self, _cx: &mut Context<'_>, _id: ConnId, _request: &Request<'_>) -> Upgrade {
+        Upgrade::accept()
+    }
+
+    /// The connection is open.
+    fn on_open(&mut self, _cx: &mut Context<'_>, _id: ConnId) {}
+
+    /// A whole message came. Its payload is borrowed for this call; sending it back to `id` as it is costs no copy.
+    fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>);
+
+    /// The outbox of a connection that was above its soft mark is at or below it again.
+    fn on_drain(&mut self, _cx: &mut Context<'_>, _id: ConnId) {}
+
+    /// The connection is over, in whichever way.
+    fn on_close(&mut self, _cx: &mut Context<'_>, _id: ConnId, _closed: &Closed<'_>) {}
+
+    /// `Config::tick_ms` have passed again.
+    fn on_tick(&mut self, _cx: &mut Context<'_>) {}
+}
+
+/// Which connection. Never used again for another one while the process lives.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConnId {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+impl ConnId {
+    /// Where the connection stands in tables that are as long as there are connections.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+/// What is known of a peer when it is accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PeerInfo {
+    /// Its address; `None` for a Unix-domain socket.
+    pub address: Option<SocketAddr>,
+    /// Which of `Config::listen` accepted it, from 0.
+    pub listener: u16,
+}
+
+/// What became of a message that was to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sent {
+    /// It will be written.
+    Queued,
+    /// It will be written, but more waits than the soft mark allows: send no more until `on_drain`.
+    Backlogged,
+    /// It will not be written: the connection is not open, or its outbox was above the hard mark, for which it is
+    /// closed with 1013.
+    Refused,
+}
+
+/// What became of a message for many: how many connections each [`Sent`] applies to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Fanout {
+    /// [`Sent::Queued`]
+    pub queued: u32,
+    /// [`Sent::Backlogged`]
+    pub backlogged: u32,
+    /// [`Sent::Refused`]
+    pub refused: u32,
+}
+
+impl Fanout {
+    pub(super) fn count(&mut self, sent: Sent) {
+        match sent {
+            Sent::Queued => self.queued += 1,
+            Sent::Backlogged => self.backlogged += 1,
+            Sent::Refused => self.refused += 1,
+        }
+    }
+}
+
+/// How a connection ended. RFC 6455 §7.1.4 to §7.1.6
+#[derive(Clone, Copy, Debug)]
+pub struct Closed<'a> {
+    /// The peer's code, 1005 if its Close had none; the code we failed the connection with; or 1006 if it was lost.
+    pub code: CloseCode,
+    /// The peer's reason, or ours where we failed the connection.
+    pub reason: &'a str,
+    /// Both sides sent a Close.
+    pub was_clean: bool,
+    /// Who ended it.
+    pub cause: Cause,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// The peer closed.
+    Peer,
+    /// We closed, and the peer answered.
+    Local,
+    /// The peer broke the protocol or a limit.
+    Fault(Fault),
+    /// It was lost.
+    Lost(Lost),
+}
+
+/// How a connection was lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lost {
+    /// The peer ended TCP without a Close.
+    Eof,
+    /// Reading or writing failed.
+    Io(io::ErrorKind),
+    /// It was silent for `ping_after_ms` and `pong_within_ms`.
+    Silent,
+    /// It did not answer our Close within `closing_ms_max`.
+    NoAnswer,
+    /// The server stopped before the peer answered.
+    Stopped,
+}

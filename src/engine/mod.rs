@@ -1,0 +1,532 @@
+//! Many peers and a handler: the core that a server, a client, the tests and a simulator share. No I/O here:
+//! whoever drives it reads sockets into an [`Input`], writes what it is asked to, and says what time it is.
+//!
+//! In: `handle_*`. Out: `poll_*`. After each `handle_*` drain [`Engine::poll_command`].
+
+mod context;
+mod core;
+mod handler;
+mod outbox;
+mod peers;
+mod timers;
+mod topics;
+
+pub use context::Context;
+pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+
+use self::{
+    context::{Current, NOBODY},
+    core::Core,
+};
+use crate::{
+    config::Config,
+    conn::{
+        self, ConnectionState, Expired, Fault, Head, Incoming, Input, MESSAGE_HEADROOM, Place, Step, Upgrade,
+    },
+    time::{Now, Tick},
+    wire::{
+        close::CloseCode,
+        frame::{HeaderBytes, Opcode},
+        handshake::{Refusal, Request},
+    },
+};
+
+/// Something to do with a socket, or with all of them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Shut down the writing side.
+    ShutdownWrite(ConnId),
+    /// Close the socket; the id is dead.
+    Close(ConnId),
+    /// Read again, if a read was left out because [`Engine::wants_read`] said so: no new edge will tell.
+    Read(ConnId),
+    /// A handler asks that the server stop.
+    Shutdown,
+}
+
+/// Bytes to write to one peer, in order: one `write` where `second` is empty, else one `writev`.
+#[derive(Debug)]
+pub struct Transmit<'a> {
+    /// To whom.
+    pub id: ConnId,
+    /// What first. Never empty.
+    pub first: &'a [u8],
+    /// What next.
+    pub second: &'a [u8],
+}
+
+/// Many connections, their timers and topics, and the handler they talk to.
+///
+/// ```
+/// use sockeye::{Config, ConnId, Context, Engine, Handler, Input, Message, Now, PeerInfo};
+///
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+///         cx.send(id, message);
+///     }
+/// }
+///
+/// let (now, mut input) = (Now::default(), Input::new(4096));
+/// let mut engine = Engine::new(&Config::default(), Echo, |bytes| bytes.fill(7));
+/// let id = engine.handle_accept(now, PeerInfo { address: None, listener: 0 }).unwrap();
+/// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
+///               \x81\x82\0\0\0\0hi";
+/// input.space()[..bytes.len()].copy_from_slice(bytes);
+/// input.fill(bytes.len());
+/// engine.handle_input(now, id, &mut input);
+/// let transmit = engine.poll_transmit().unwrap();
+/// assert!(transmit.first.ends_with(b"\r\n\r\n\x81\x02hi"));
+/// ```
+pub struct Engine<H> {
+    handler: H,
+    core: Core,
+}
+
+impl<H: Handler> Engine<H> {
+    /// An engine without peers. `entropy` fills the slice it is given with unpredictable bytes.
+    pub fn new(config: &Config, handler: H, entropy: fn(&mut [u8])) -> Engine<H> {
+        Engine { handler, core: Core::new(config, entropy) }
+    }
+
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, to change it between two calls of the engine.
+    pub fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
+    /// Connections at the moment, those included that only end.
+    pub fn connections(&self) -> usize {
+        self.core.peers.len()
+    }
+
+    /// Bytes of all buffers that connections hold.
+    pub fn buffered_bytes(&self) -> usize {
+        self.core.commons.pool.held_bytes()
+    }
+
+    // ------------------------------------------------------------------ in
+
+    /// A connection was accepted. `None`: close it at once; so many were refused lately that not even an answer can
+    /// be afforded.
+    pub fn handle_accept(&mut self, now: Now, info: PeerInfo) -> Option<ConnId> {
+        self.core.accept(now, info)
+    }
+
+    /// Where a read for `id` may put the rest of a large message, in front of what goes to the [`Input`].
+    #[inline]
+    pub fn input_space(&mut self, id: ConnId) -> Option<&mut [u8]> {
+        let index = self.core.peers.find(id)?;
+        self.core.peers[index].conn.space(&mut self.core.commons)
+    }
+
+    /// The first `n` bytes of [`Engine::input_space`] are filled. Call [`Engine::handle_input`] next, with what came
+    /// behind them.
+    pub fn handle_filled(&mut self, now: Now, id: ConnId, n: usize) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        if let Err(fault) = self.core.peers[index].conn.fill(now, n) {
+            self.fail(now, index, fault);
+        }
+    }
+
+    /// Bytes came from `id`. All are taken; then write what [`Engine::poll_reply`] has, before the next read.
+    pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        loop {
+            let step = self.core.peers[index].conn.receive(now, input, &mut self.core.commons);
+            match step {
+                Ok(Step::Message(incoming)) => self.deliver(now, index, incoming, input),
+                Ok(Step::Pending) => break,
+                step => {
+                    // What follows is queued behind the replies so far, but for a Pong that goes back in place too.
+                    if !matches!(step, Ok(Step::Ping(_) | Step::Pong(_))) {
+                        self.core.move_reply(index, input);
+                    }
+                    match step {
+                        Ok(Step::Ping(range)) => self.core.pong(index, range, input),
+                        Ok(Step::Close { code, reason }) => {
+                            self.peer_closed(now, index, code, input.get(reason));
+                        }
+                        Ok(Step::Head(head)) => self.upgrade(now, index, head, input),
+                        Ok(Step::HeadTooLarge) => {
+                            let limit = self.core.commons.limits.head_bytes_max;
+                            self.core.refuse(now, index, &Refusal::HeadTooLarge { limit });
+                        }
+                        Ok(Step::Opened(_)) => self.opened(now, index),
+                        Ok(Step::Failed(_)) => self.core.abandon(now, index),
+                        Ok(Step::Pong(_) | Step::Message(_) | Step::Pending) => {}
+                        Err(fault) => self.fail(now, index, fault),
+                    }
+                }
+            }
+            self.settle(now);
+        }
+        if self.core.peers[index].conn.is_unfinished() {
+            self.core.schedule(now, index);
+        }
+        self.settle(now);
+    }
+
+    /// The peer ended its direction of TCP, after all it sent was handled.
+    pub fn handle_eof(&mut self, now: Now, id: ConnId) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        let before = self.core.peers[index].conn.state();
+        self.core.peers[index].conn.handle_eof(now);
+        if matches!(before, ConnectionState::Open | ConnectionState::Closing) {
+            self.closed(now, index, &lost(Lost::Eof));
+        }
+        self.core.end_if_written(now, index);
+        self.core.schedule(now, index);
+        self.settle(now);
+    }
+
+    /// The socket failed: nothing can be read or written any more.
+    pub fn handle_lost(&mut self, now: Now, id: ConnId, how: Lost) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        self.lose(now, index, how);
+        self.settle(now);
+    }
+
+    /// `n` bytes of a [`Transmit`] of [`Engine::poll_transmit`] were written. Fewer than it had: the rest waits for
+    /// [`Engine::handle_writable`].
+    pub fn handle_transmitted(&mut self, now: Now, id: ConnId, n: usize) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        if self.core.transmitted(now, index, n) {
+            self.drained(now, index);
+        }
+        self.settle(now);
+    }
+
+    /// As [`Engine::handle_transmitted`], for a [`Transmit`] of [`Engine::poll_reply`].
+    #[inline]
+    pub fn handle_replied(&mut self, now: Now, id: ConnId, input: &mut Input, n: usize) {
+        if input.reply_is_empty() {
+            return self.handle_transmitted(now, id, n);
+        }
+        if n < input.reply().len()
+            && let Some(index) = self.core.peers.find(id)
+        {
+            self.core.queue_rest(now, index, input.reply(), n);
+        }
+        input.clear_reply();
+    }
+
+    /// The socket of `id` takes bytes again.
+    pub fn handle_writable(&mut self, id: ConnId) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        let peer = &mut self.core.peers[index];
+        if peer.flags.blocked {
+            peer.flags.blocked = false;
+            self.core.dirty(index);
+        }
+    }
+
+    /// Looks after everything that is due at `now`.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(index) = self.core.wheel.poll(now.tick) {
+            if self.core.peers.is_occupied(index) {
+                self.expire(now, index);
+                if self.core.peers.is_occupied(index) {
+                    self.core.schedule(now, index);
+                }
+            }
+        }
+        if self.core.next_tick.is_some_and(|at| at <= now.tick) {
+            self.core.next_tick = Some(now.tick.after(self.core.tick_ms));
+            self.act(now, |handler, cx| handler.on_tick(cx));
+        }
+        self.settle(now);
+    }
+
+    /// Stops: each open connection is closed with 1001, each handshake refused with 503; no new one is accepted.
+    pub fn handle_shutdown(&mut self, now: Now) {
+        self.core.stopping = true;
+        for index in 0..self.core.peers.end() {
+            if !self.core.peers.is_occupied(index) {
+                continue;
+            }
+            match self.core.peers[index].conn.state() {
+                ConnectionState::Handshake => {
+                    self.core.refuse(now, index, &Refusal::Unavailable("the server is stopping"));
+                }
+                _ => {
+                    self.core.close(now, index, CloseCode::GOING_AWAY, "the server is stopping");
+                    self.core.end_if_written(now, index);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Gives up every connection that is left.
+    pub fn handle_abort(&mut self, now: Now) {
+        for index in 0..self.core.peers.end() {
+            if self.core.peers.is_occupied(index) {
+                self.lose(now, index, Lost::Stopped);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Lets `act` do, between two events, what a handler's call could.
+    pub fn act<R>(&mut self, now: Now, act: impl FnOnce(&mut H, &mut Context<'_>) -> R) -> R {
+        let mut cx = Context::of(&mut self.core, now, NOBODY);
+        let result = act(&mut self.handler, &mut cx);
+        self.settle(now);
+        result
+    }
+
+    // ------------------------------------------------------------------ out
+
+    /// The connection that is at `index` now.
+    #[inline]
+    pub fn id_at(&self, index: u32) -> Option<ConnId> {
+        self.core.peers.is_occupied(index).then(|| self.core.peers.id(index))
+    }
+
+    /// Whether to read `id` now. If not, [`Command::Read`] says when.
+    #[inline]
+    pub fn wants_read(&self, id: ConnId) -> bool {
+        self.core.peers.find(id).is_some_and(|index| {
+            let peer = &self.core.peers[index];
+            let waits = peer.flags.backlogged || peer.flags.held;
+            !(waits && peer.conn.state() == ConnectionState::Open)
+        })
+    }
+
+    /// What to write to `id` right after its input was handled: its own replies, while they are in the cache.
+    #[inline]
+    pub fn poll_reply<'a>(&'a self, id: ConnId, input: &'a Input) -> Option<Transmit<'a>> {
+        if !input.reply_is_empty() {
+            return Some(Transmit { id, first: input.reply(), second: &[] });
+        }
+        let peer = &self.core.peers[self.core.peers.find(id)?];
+        if peer.outbox.is_empty() || peer.flags.blocked || peer.flags.hears_others {
+            return None;
+        }
+        let (first, second) = peer.outbox.slices(&self.core.log);
+        Some(Transmit { id, first, second })
+    }
+
+    /// The next peer to write to, when all events of a wake are handled.
+    #[inline]
+    pub fn poll_transmit(&mut self) -> Option<Transmit<'_>> {
+        let index = self.core.next_dirty()?;
+        let (first, second) = self.core.peers[index].outbox.slices(&self.core.log);
+        Some(Transmit { id: self.core.peers.id(index), first, second })
+    }
+
+    /// The next thing to do with a socket. After [`Command::Close`] the id is dead.
+    #[inline]
+    pub fn poll_command(&mut self) -> Option<Command> {
+        let command = self.core.commands.pop_front()?;
+        if let Command::Close(id) = command {
+            self.core.remove(id);
+        }
+        Some(command)
+    }
+
+    /// When to call [`Engine::handle_timeout`] at the latest.
+    pub fn poll_timeout(&self) -> Option<Tick> {
+        [self.core.wheel.next(), self.core.next_tick].into_iter().flatten().min()
+    }
+
+    // ------------------------------------------------------------------ what steps lead to
+
+    #[inline]
+    fn deliver(&mut self, now: Now, index: u32, incoming: Incoming, input: &mut Input) {
+        match incoming.place {
+            Place::Input(range) => {
+                let payload = input.get(range.clone());
+                match self.call_on_message(now, index, incoming.opcode, payload, input) {
+                    Ok((echo, reply_moved)) => {
+                        if reply_moved {
+                            input.clear_reply();
+                        }
+                        if let Some(opcode) = echo {
+                            input.reply_with(&HeaderBytes::new(opcode, range.len(), None), range);
+                        }
+                    }
+                    Err(fault) => {
+                        self.core.move_reply(index, input);
+                        self.fail(now, index, fault);
+                    }
+                }
+            }
+            Place::Kept => self.deliver_kept(now, index, incoming.opcode, input),
+        }
+    }
+
+    /// A message that was assembled in a buffer of its own: sent back as it is, that buffer becomes the outbox.
+    fn deliver_kept(&mut self, now: Now, index: u32, opcode: Opcode, input: &mut Input) {
+        let (mut buffer, range) = self.core.peers[index].conn.take_message();
+        match self.call_on_message(now, index, opcode, &buffer[range.clone()], input) {
+            Ok((echo, reply_moved)) => {
+                if reply_moved {
+                    input.clear_reply();
+                }
+                if let Some(opcode) = echo {
+                    self.core.move_reply(index, input);
+                    if self.core.peers[index].outbox.is_empty() {
+                        let header = HeaderBytes::new(opcode, range.len(), None);
+                        let start = MESSAGE_HEADROOM - header.len();
+                        buffer[start..MESSAGE_HEADROOM].copy_from_slice(&header);
+                        return self.core.adopt(index, buffer, start..range.end);
+                    }
+                    self.core.queue_frame(index, opcode, &buffer[range]);
+                }
+            }
+            Err(fault) => {
+                self.core.move_reply(index, input);
+                self.fail(now, index, fault);
+            }
+        }
+        self.core.commons.pool.give(Vec::from(buffer));
+    }
+
+    /// Calls the handler with a message; gives back what it left to do: an echo, and whether the replies in place
+    /// were moved.
+    #[inline]
+    fn call_on_message(
+        &mut self,
+        now: Now,
+        index: u32,
+        opcode: Opcode,
+        payload: &[u8],
+        input: &Input,
+    ) -> Result<(Option<Opcode>, bool), Fault> {
+        let message = conn::message_of(opcode, payload)?;
+        let id = self.core.peers.id(index);
+        let current = Current { index, input, payload, echo: None, reply_moved: false };
+        let mut cx = Context { core: &mut self.core, now, turn: index, current: Some(current) };
+        self.handler.on_message(&mut cx, id, message);
+        Ok(cx.current.map_or((None, false), |current| (current.echo, current.reply_moved)))
+    }
+
+    fn upgrade(&mut self, now: Now, index: u32, head: Head, input: &Input) {
+        let kept = self.core.peers[index].conn.take_head();
+        let bytes = match &head {
+            Head::Input(range) => input.get(range.clone()),
+            Head::Kept(len) => &kept[..*len],
+        };
+        match self.core.check(bytes) {
+            Ok((request, subprotocol)) => {
+                let mut upgrade = self.call_on_upgrade(now, index, &request);
+                if let Some(refusal) = upgrade.refusal.take() {
+                    self.core.refuse(now, index, &refusal);
+                } else {
+                    upgrade.subprotocol = upgrade.subprotocol.or(subprotocol.map(str::to_owned));
+                    self.core.with_outbox(index, |conn, commons, out| {
+                        conn.accept(now, &request, &upgrade, commons, out);
+                    });
+                    self.opened(now, index);
+                }
+            }
+            Err(refusal) => self.core.refuse(now, index, &refusal),
+        }
+        self.core.commons.pool.give(Vec::from(kept));
+    }
+
+    fn call_on_upgrade(&mut self, now: Now, index: u32, request: &Request<'_>) -> Upgrade {
+        let id = self.core.peers.id(index);
+        let mut cx = Context::of(&mut self.core, now, index);
+        self.handler.on_upgrade(&mut cx, id, request)
+    }
+
+    fn opened(&mut self, now: Now, index: u32) {
+        self.core.peers[index].flags.opened = true;
+        let id = self.core.peers.id(index);
+        self.handler.on_open(&mut Context::of(&mut self.core, now, index), id);
+    }
+
+    /// The peer's Close came: answer it, unless it answers ours. §5.5.1
+    fn peer_closed(&mut self, now: Now, index: u32, code: Option<CloseCode>, reason: &[u8]) {
+        let reason = std::str::from_utf8(reason).expect("the reason was checked as it was parsed");
+        let state = self.core.peers[index].conn.state();
+        let cause = if state == ConnectionState::Closing { Cause::Local } else { Cause::Peer };
+        self.core.with_outbox(index, |conn, commons, out| conn.answer_close(now, code, reason, commons, out));
+        let code = code.unwrap_or(CloseCode::NO_STATUS);
+        self.closed(now, index, &Closed { code, reason, was_clean: true, cause });
+        self.core.end_if_written(now, index);
+        self.core.schedule(now, index);
+    }
+
+    /// Fails the connection, §7.1.7: what it did wrong is said in a Close, behind what was queued.
+    fn fail(&mut self, now: Now, index: u32, fault: Fault) {
+        if matches!(fault, Fault::SlowReader { .. } | Fault::BudgetSpent { .. }) {
+            self.core.cut(index);
+        }
+        if self.core.peers[index].flags.mute {
+            self.core.abandon(now, index);
+        }
+        self.core.with_outbox(index, |conn, commons, out| conn.fail(now, fault, commons, out));
+        let reason = fault.to_string();
+        let code = fault.close_code();
+        self.closed(
+            now,
+            index,
+            &Closed { code, reason: &reason, was_clean: false, cause: Cause::Fault(fault) },
+        );
+        self.core.end_if_written(now, index);
+        self.core.schedule(now, index);
+    }
+
+    fn lose(&mut self, now: Now, index: u32, how: Lost) {
+        self.core.abandon(now, index);
+        self.closed(now, index, &lost(how));
+    }
+
+    /// Tells the handler that an open connection is over, once; what it queued before is still written.
+    fn closed(&mut self, now: Now, index: u32, closed: &Closed<'_>) {
+        let opened = std::mem::take(&mut self.core.peers[index].flags.opened);
+        self.core.topics.remove_peer(index);
+        if opened {
+            let id = self.core.peers.id(index);
+            self.handler.on_close(&mut Context::of(&mut self.core, now, index), id, closed);
+        }
+    }
+
+    fn drained(&mut self, now: Now, index: u32) {
+        let id = self.core.peers.id(index);
+        self.handler.on_drain(&mut Context::of(&mut self.core, now, index), id);
+    }
+
+    fn expire(&mut self, now: Now, index: u32) {
+        if let Some(fault) = self.core.stalled(now, index) {
+            return self.fail(now, index, fault);
+        }
+        let expired = self.core.peers[index].conn.handle_timeout(now, &self.core.commons);
+        match expired {
+            None => {}
+            Some(Expired::Ping) => {
+                self.core.control(Opcode::Ping, index, &[]);
+            }
+            Some(Expired::Fault(fault)) => self.fail(now, index, fault),
+            Some(Expired::Refuse(refusal)) => self.core.refuse(now, index, &refusal),
+            Some(Expired::Drop) => {
+                let closing = self.core.peers[index].conn.state() == ConnectionState::Closing;
+                self.lose(now, index, if closing { Lost::NoAnswer } else { Lost::Silent });
+            }
+        }
+    }
+
+    /// Fails those that were found wanting while a handler ran, and those that hold most once the budget is spent.
+    #[inline]
+    fn settle(&mut self, now: Now) {
+        if self.core.is_settled() {
+            return;
+        }
+        while let Some((index, fault)) = self.core.next_doomed() {
+            self.fail(now, index, fault);
+        }
+    }
+}
+
+fn lost(how: Lost) -> Closed<'static> {
+    Closed { code: CloseCode::ABNORMAL, reason: "", was_clean: false, cause: Cause::Lost(how) }
+}

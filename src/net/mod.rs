@@ -1,0 +1,205 @@
+//! The operating system: mio, sockets, clock, entropy. The only layer that makes a syscall.
+
+mod os;
+mod remote;
+mod socket;
+mod turn;
+
+pub use remote::{OwnedMessage, Remote, RemoteError};
+pub use socket::LocalAddress;
+
+use self::{
+    os::Clock,
+    socket::{Listener, Socket},
+};
+use crate::{
+    config::Config,
+    conn::Input,
+    engine::{ConnId, Engine, Handler},
+    error::Error,
+    time::{Now, Tick},
+};
+use mio::{Events, Poll, Token, Waker};
+
+/// A server: sockets, a clock and an [`Engine`] on one thread.
+///
+/// ```no_run
+/// use sockeye::{Config, ConnId, Context, Handler, Message, Server};
+///
+/// struct Echo;
+/// impl Handler for Echo {
+///     fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+///         cx.send(id, message);
+///     }
+/// }
+/// fn main() -> Result<(), sockeye::Error> {
+///     Server::bind(Config::new("127.0.0.1:9001"), Echo)?.run()
+/// }
+/// ```
+pub struct Server<H> {
+    engine: Engine<H>,
+    poll: Poll,
+    events: Events,
+    listeners: Vec<Option<Listener>>,
+    addresses: Vec<LocalAddress>,
+    /// By the index of a connection.
+    slots: Vec<Slot>,
+    input: Input,
+    read_bytes_max: usize,
+    /// To be read again although no event will say so.
+    resumed: Vec<ConnId>,
+    /// Listeners to be accepted from again, and when: no event will say so.
+    accept_at: Option<Tick>,
+    clock: Clock,
+    now: Now,
+    remote: Remote,
+    stop: Stop,
+    closing_ms_max: u32,
+    descriptors_max: u32,
+    connections_max: u32,
+}
+
+/// What the loop knows of one socket.
+#[derive(Debug, Default)]
+struct Slot {
+    socket: Option<Socket>,
+    /// It is on the list of those to be read again.
+    resumed: bool,
+    /// It was readable while the engine did not want it read.
+    unread: bool,
+    /// The peer has ended its direction: read up to that end, for no further edge will come.
+    read_closed: bool,
+    /// Writing failed: what is to be written is dropped, what came is still read.
+    write_failed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    No,
+    /// Connections are closing; at this tick the rest is dropped.
+    By(Tick),
+    Done,
+}
+
+const WAKER: Token = Token(usize::MAX);
+/// Listener `i` has this token less `i`.
+const LISTENERS: usize = usize::MAX - 1;
+/// Events taken per wake.
+const EVENTS_MAX: usize = 1024;
+
+impl<H: Handler> Server<H> {
+    /// Binds all addresses of `config`. Peers wait in the backlog until the first turn.
+    ///
+    /// Raises this process's limit on descriptors to its hard limit.
+    ///
+    /// # Errors
+    /// When a limit makes no sense, or an address cannot be read or listened on.
+    pub fn bind(mut config: Config, handler: H) -> Result<Server<H>, Error> {
+        config.limits.validate()?;
+        let descriptors_max = os::raise_descriptor_limit();
+        let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
+        let limits = &mut config.limits;
+        limits.connections_max = match limits.connections_max {
+            0 => affordable,
+            wanted => wanted.min(affordable),
+        };
+        if limits.buffered_bytes_max == 0 {
+            limits.buffered_bytes_max = os::memory_bytes() / 4;
+        }
+        let poll = Poll::new().map_err(Error::Loop)?;
+        let listeners = config.listen.iter().map(|address| Listener::bind(address));
+        let mut listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        if listeners.is_empty() {
+            return Err(Error::NoAddress);
+        }
+        for (i, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(LISTENERS - i)).map_err(Error::Loop)?;
+        }
+        let waker = Waker::new(poll.registry(), WAKER).map_err(Error::Loop)?;
+        let mut clock = Clock::new();
+        let now = clock.now();
+        Ok(Server {
+            engine: Engine::new(&config, handler, os::entropy),
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            addresses: listeners.iter().map(Listener::local).collect(),
+            listeners: listeners.into_iter().map(Some).collect(),
+            slots: Vec::new(),
+            input: Input::new(config.limits.read_bytes_max as usize),
+            read_bytes_max: config.limits.read_bytes_max as usize,
+            resumed: Vec::new(),
+            accept_at: None,
+            clock,
+            now,
+            remote: Remote::new(waker, config.limits.remote_commands_max as usize),
+            stop: Stop::No,
+            closing_ms_max: config.limits.closing_ms_max,
+            descriptors_max,
+            connections_max: config.limits.connections_max,
+        })
+    }
+
+    /// Serves until it is shut down: by a handler, a [`Remote`], or [`Server::shutdown`].
+    ///
+    /// # Errors
+    /// When the operating system's event queue fails.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while self.turn(None)? {}
+        Ok(())
+    }
+
+    /// Stops accepting, closes every connection with 1001, and gives the closing handshakes
+    /// `Limits::closing_ms_max` from now; [`Server::turn`] is to be called until it says false.
+    pub fn shutdown(&mut self) {
+        if matches!(self.stop, Stop::No) {
+            self.now = self.clock.now();
+            self.stop = Stop::By(self.now.tick.after(self.closing_ms_max));
+            self.listeners.clear();
+            self.accept_at = None;
+            self.engine.handle_shutdown(self.now);
+            self.obey();
+            self.flush();
+        }
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Where it listens, in the order of `Config::listen`.
+    pub fn addresses(&self) -> &[LocalAddress] {
+        &self.addresses
+    }
+
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        self.engine.handler()
+    }
+
+    /// The handler, to change it between two turns.
+    pub fn handler_mut(&mut self) -> &mut H {
+        self.engine.handler_mut()
+    }
+
+    /// Connections at the moment, those included that only end.
+    pub fn connections(&self) -> usize {
+        self.engine.connections()
+    }
+
+    /// Open descriptors this process may have, after the limit was raised.
+    pub fn descriptors_max(&self) -> u32 {
+        self.descriptors_max
+    }
+
+    /// Connections it takes at a time: `Limits::connections_max`, or what the descriptors allow.
+    pub fn connections_max(&self) -> u32 {
+        self.connections_max
+    }
+}
+
+impl<H> Drop for Server<H> {
+    fn drop(&mut self) {
+        self.remote.end();
+    }
+}

@@ -1,0 +1,303 @@
+//! One turn of the loop: wait, read the clock once, handle each event, look after timers, write.
+
+use super::{
+    EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
+    remote::RemoteCommand,
+    socket::{Listener, Socket},
+};
+use crate::{
+    engine::{Command, ConnId, Handler, Lost, PeerInfo},
+    error::Error,
+    time::Tick,
+};
+use mio::{Events, Token};
+use std::{io, time::Duration};
+
+/// Connections accepted per listener and wake, so that a flood of them does not keep the others waiting.
+const ACCEPTS_MAX: usize = 256;
+/// Pause before accepting again when the process or the machine is out of descriptors or memory.
+const ACCEPT_PAUSE_MS: u32 = 100;
+
+impl<H: Handler> Server<H> {
+    /// Waits at most `timeout` (`None`: as long as it takes) for something to do, and does it. False once the
+    /// server has stopped.
+    ///
+    /// # Errors
+    /// When the operating system's event queue fails.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        if matches!(self.stop, Stop::Done) {
+            return Ok(false);
+        }
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let polled = self.poll.poll(&mut events, self.patience(timeout));
+        self.now = self.clock.now();
+        match polled {
+            Ok(()) => {
+                for event in &events {
+                    match event.token() {
+                        WAKER => self.listen_to_others(),
+                        Token(token) if token > LISTENERS - self.addresses.len() => {
+                            self.accept(LISTENERS - token);
+                        }
+                        Token(index) => self.ready(index as u32, event),
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::Loop(error)),
+        }
+        self.events = events;
+        self.resume();
+        if self.engine.poll_timeout().is_some_and(|at| at <= self.now.tick) {
+            self.engine.handle_timeout(self.now);
+            self.obey();
+        }
+        self.flush();
+        Ok(self.goes_on())
+    }
+
+    /// How long there is nothing to do.
+    fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
+        if !self.resumed.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let stop = match self.stop {
+            Stop::By(tick) => Some(tick),
+            _ => None,
+        };
+        let due = [self.engine.poll_timeout(), self.accept_at, stop].into_iter().flatten().min();
+        let until = |tick: Tick| Duration::from_millis(tick.as_ms().saturating_sub(self.now.tick.as_ms()));
+        [due.map(until), timeout].into_iter().flatten().min()
+    }
+
+    /// What is left over from earlier wakes and no event announces.
+    fn resume(&mut self) {
+        if !self.resumed.is_empty() {
+            let mut resumed = std::mem::take(&mut self.resumed);
+            for id in resumed.drain(..) {
+                if let Some(slot) = self.slots.get_mut(id.index()) {
+                    slot.resumed = false;
+                    self.read(id);
+                }
+            }
+            // Those that are to be read once more were put on a new list meanwhile; keep the larger one's memory.
+            if self.resumed.is_empty() {
+                self.resumed = resumed;
+            }
+        }
+        if self.accept_at.is_some_and(|at| at <= self.now.tick) {
+            self.accept_at = None;
+            (0..self.listeners.len()).for_each(|i| self.accept(i));
+        }
+    }
+
+    fn goes_on(&mut self) -> bool {
+        if let Stop::By(tick) = self.stop {
+            if tick <= self.now.tick {
+                self.engine.handle_abort(self.now);
+                self.obey();
+            }
+            if self.engine.connections() == 0 {
+                self.stop = Stop::Done;
+                self.remote.end();
+            }
+        }
+        !matches!(self.stop, Stop::Done)
+    }
+
+    // ------------------------------------------------------------------ in
+
+    fn accept(&mut self, number: usize) {
+        for _ in 0..ACCEPTS_MAX {
+            let Some(listener) = self.listeners.get(number).and_then(Option::as_ref) else { return };
+            match Listener::accept(listener, number as u16) {
+                Ok((socket, info)) => self.accepted(socket, info),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The peer of this one has gone again.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    // Out of descriptors, most likely. Those that wait stay in the backlog; trying at once would spin.
+                    self.accept_at = Some(self.now.tick.after(ACCEPT_PAUSE_MS));
+                    return;
+                }
+            }
+        }
+        self.accept_at = Some(self.now.tick);
+    }
+
+    fn accepted(&mut self, mut socket: Socket, info: PeerInfo) {
+        let Some(id) = self.engine.handle_accept(self.now, info) else { return };
+        if socket.register(self.poll.registry(), Token(id.index())).is_err() {
+            self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::Other));
+        }
+        if self.slots.len() <= id.index() {
+            self.slots.resize_with(id.index() + 1, Slot::default);
+        }
+        self.slots[id.index()] = Slot { socket: Some(socket), ..Slot::default() };
+        self.obey();
+    }
+
+    fn ready(&mut self, index: u32, event: &mio::event::Event) {
+        let Some(id) = self.engine.id_at(index) else { return };
+        if event.is_writable() {
+            self.engine.handle_writable(id);
+        }
+        let slot = &mut self.slots[id.index()];
+        if event.is_read_closed() || event.is_error() {
+            slot.read_closed = true;
+        } else if !event.is_readable() {
+            return;
+        }
+        if !slot.resumed {
+            self.read(id);
+        }
+    }
+
+    /// One read, all of it handled, and one write of what it led to.
+    fn read(&mut self, id: ConnId) {
+        let slot = &mut self.slots[id.index()];
+        if !self.engine.wants_read(id) {
+            slot.unread = true;
+            return;
+        }
+        slot.unread = false;
+        let Some(socket) = &mut slot.socket else { return };
+        let (read, direct, room) = match self.engine.input_space(id) {
+            Some(space) => {
+                // The rest of a large message goes straight to where it is assembled.
+                let len = space.len().min(self.read_bytes_max);
+                let input = self.input.space();
+                (socket.read_two(&mut space[..len], input), len, len + input.len())
+            }
+            None => (socket.read(self.input.space()), 0, self.read_bytes_max),
+        };
+        match read {
+            Ok(0) => self.engine.handle_eof(self.now, id),
+            Ok(n) => {
+                // A short read has emptied the socket: asking again would only say so. But behind the last bytes
+                // of a peer that has ended comes its end, for which there is no further edge.
+                if n == room || slot.read_closed {
+                    self.resume_later(id);
+                }
+                if direct > 0 {
+                    self.engine.handle_filled(self.now, id, n.min(direct));
+                }
+                self.input.fill(n.saturating_sub(direct));
+                self.engine.handle_input(self.now, id, &mut self.input);
+                self.reply(id);
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {}
+                io::ErrorKind::Interrupted => self.resume_later(id),
+                kind => self.engine.handle_lost(self.now, id, Lost::Io(kind)),
+            },
+        }
+        self.obey();
+    }
+
+    fn resume_later(&mut self, id: ConnId) {
+        let slot = &mut self.slots[id.index()];
+        if !slot.resumed && slot.socket.is_some() {
+            slot.resumed = true;
+            self.resumed.push(id);
+        }
+    }
+
+    fn listen_to_others(&mut self) {
+        let remote = self.remote.clone();
+        remote.take_wake();
+        // No more than were allowed to wait: others may go on adding while we work.
+        for _ in 0..EVENTS_MAX {
+            let Some(command) = remote.next() else { break };
+            self.engine.act(self.now, |_, cx| match command {
+                RemoteCommand::Send(id, message) => {
+                    cx.send(id, message.as_message());
+                }
+                RemoteCommand::Publish(topic, message) => {
+                    cx.publish(&topic, message.as_message());
+                }
+                RemoteCommand::Close(id, code, reason) => {
+                    cx.close(id, code, &reason);
+                }
+            });
+        }
+        if remote.has_more() {
+            remote.wake();
+        } else if remote.is_to_stop() {
+            self.shutdown();
+        }
+        self.obey();
+    }
+
+    // ------------------------------------------------------------------ out
+
+    /// Writes what a peer's own input led to, while it is in the cache.
+    #[inline]
+    fn reply(&mut self, id: ConnId) {
+        let Some(transmit) = self.engine.poll_reply(id, &self.input) else { return };
+        let written = write(&mut self.slots[id.index()], transmit.first, transmit.second);
+        self.engine.handle_replied(self.now, id, &mut self.input, written);
+        self.read_after_failed_write(id);
+    }
+
+    /// Writes to each peer that this wake brought something, once.
+    pub(super) fn flush(&mut self) {
+        while let Some(transmit) = self.engine.poll_transmit() {
+            let id = transmit.id;
+            let written = write(&mut self.slots[id.index()], transmit.first, transmit.second);
+            self.engine.handle_transmitted(self.now, id, written);
+            self.read_after_failed_write(id);
+            self.obey();
+        }
+    }
+
+    /// A peer that cannot be written to may have sent something before it went: that is handled first.
+    fn read_after_failed_write(&mut self, id: ConnId) {
+        let slot = &mut self.slots[id.index()];
+        if slot.write_failed && !slot.read_closed {
+            slot.read_closed = true;
+            self.resume_later(id);
+        }
+    }
+
+    /// Does to sockets what the engine asks.
+    #[inline]
+    pub(super) fn obey(&mut self) {
+        while let Some(command) = self.engine.poll_command() {
+            match command {
+                Command::ShutdownWrite(id) => {
+                    let slot = &mut self.slots[id.index()];
+                    if let Some(socket) = &slot.socket {
+                        socket.shutdown_write();
+                    }
+                    if slot.unread {
+                        self.resume_later(id);
+                    }
+                }
+                // Closing a descriptor takes it off the event queue.
+                Command::Close(id) => self.slots[id.index()] = Slot::default(),
+                Command::Read(id) => {
+                    if self.slots[id.index()].unread {
+                        self.resume_later(id);
+                    }
+                }
+                Command::Shutdown => self.remote.shutdown(),
+            }
+        }
+    }
+}
+
+/// One write. What cannot be written any more counts as written: the peer is gone, as a read will say.
+fn write(slot: &mut Slot, first: &[u8], second: &[u8]) -> usize {
+    let Some(socket) = slot.socket.as_mut().filter(|_| !slot.write_failed) else {
+        return first.len() + second.len();
+    };
+    match socket.write(first, second) {
+        Ok(n) => n,
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+        Err(_) => {
+            slot.write_failed = true;
+            first.len() + second.len()
+        }
+    }
+}

@@ -1,0 +1,567 @@
+//! The opening handshake, RFC 6455 §4: a request read and answered (server), written and its answer checked
+//! (client). Pure: which subprotocol to choose and whom to refuse is decided above.
+
+use super::http::{self, Target};
+use base64::Engine as _;
+use sha1::{Digest as _, Sha1};
+use std::fmt;
+
+/// A valid request to upgrade to WebSocket, borrowed from its head. RFC 6455 §4.2.1
+///
+/// ```
+/// let head = b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+/// let request = sockeye::Request::parse(head, 100).unwrap();
+/// assert_eq!((request.path(), request.query()), ("/chat", Some("room=1")));
+/// assert_eq!(request.host(), "example.com");
+/// ```
+#[derive(Debug)]
+pub struct Request<'a> {
+    target: Target<'a>,
+    host: &'a str,
+    key: &'a str,
+    headers: Vec<httparse::Header<'a>>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a whole head, up to and with its empty line.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to answer with, when it is not a valid upgrade or has more than `headers_max` lines.
+    pub fn parse(head: &'a [u8], headers_max: u32) -> Result<Request<'a>, Refusal> {
+        let head = &head[http::leading_empty_lines(head)..];
+        if !http::has_whole_line_ends(head) {
+            return Err(Refusal::Malformed("a line does not end in CR LF"));
+        }
+        // RFC 9112 §2.3: whatever else it says, it says it in another version.
+        if version_of(head).is_some_and(|version| version != "HTTP/1.1") {
+            return Err(Refusal::HttpVersion);
+        }
+        let mut headers = vec![httparse::EMPTY_HEADER; headers_max as usize];
+        let mut parsed = httparse::Request::new(&mut headers);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(Refusal::Malformed("the head is incomplete")),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(Refusal::TooManyHeaders { limit: headers_max });
+            }
+            Err(error) => return Err(Refusal::Malformed(syntax_error(error))),
+        }
+        let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+        let count = parsed.headers.len();
+        headers.truncate(count);
+        let mut request = Request { target: ORIGIN_ROOT, host: "", key: "", headers };
+        request.check_message(target)?;
+        if method != "GET" {
+            return Err(Refusal::Method); // §4.2.1 item 1
+        }
+        request.check_upgrade()?;
+        Ok(request)
+    }
+
+    /// Path and query as sent, percent-encoded: `/chat?room=1`.
+    pub fn target(&self) -> &'a str {
+        self.target.path_and_query
+    }
+
+    /// The path as sent, percent-encoded: `/chat`.
+    pub fn path(&self) -> &'a str {
+        let target = self.target();
+        &target[..target.find('?').unwrap_or(target.len())]
+    }
+
+    /// The query as sent, without its `?`.
+    pub fn query(&self) -> Option<&'a str> {
+        self.target().split_once('?').map(|(_, query)| query)
+    }
+
+    /// Host and port the client asked for: from the target where it is absolute (RFC 9112 §3.2.2), else `Host`.
+    pub fn host(&self) -> &'a str {
+        self.target.authority.unwrap_or(self.host)
+    }
+
+    /// The page a browser makes the request from. RFC 6454 §7; absent in other clients.
+    pub fn origin(&self) -> Option<&'a str> {
+        self.header("Origin")
+    }
+
+    /// The value of the first header line `name`, compared without case; `None` too where it is no UTF-8.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.lines(name).next().and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The subprotocols the client offers, in its order of preference. §4.2.1 item 8
+    pub fn subprotocols(&self) -> impl Iterator<Item = &'a str> {
+        self.lines("Sec-WebSocket-Protocol")
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(http::elements)
+    }
+
+    /// The `Sec-WebSocket-Accept` that answers this request. §4.2.2 item 5.4
+    pub fn accept_key(&self) -> AcceptKey {
+        AcceptKey::of(self.key)
+    }
+
+    /// What is asked of any HTTP/1.1 request: its target, one `Host`, no doubtful body.
+    fn check_message(&mut self, target: &'a str) -> Result<(), Refusal> {
+        self.target = http::parse_target(target)
+            .ok_or(Refusal::Malformed("the target is neither a path nor an http or ws URI"))?;
+        // RFC 9112 §3.2: exactly one Host, and a valid one.
+        self.host = self.exactly_one("Host", "there is no Host", "there is more than one Host")?;
+        if !http::is_host(self.host) {
+            return Err(Refusal::Malformed("Host is no host and port"));
+        }
+        // No body is read, so one that came would be taken for frames. RFC 9112 §6
+        if self.lines("Transfer-Encoding").next().is_some() {
+            return Err(Refusal::Malformed("a handshake has no body (Transfer-Encoding)"));
+        }
+        if self.lines("Content-Length").any(|value| value.is_empty() || value.iter().any(|&b| b != b'0')) {
+            return Err(Refusal::Malformed("a handshake has no body (Content-Length)"));
+        }
+        Ok(())
+    }
+
+    /// §4.2.1 items 3 to 8, in an order that names the most telling fault.
+    fn check_upgrade(&mut self) -> Result<(), Refusal> {
+        if !self.lists("Upgrade", "websocket") {
+            return Err(Refusal::UpgradeRequired);
+        }
+        if !self.lists("Connection", "upgrade") {
+            return Err(Refusal::Malformed("Connection does not list Upgrade"));
+        }
+        match self.count("Sec-WebSocket-Version") {
+            0 => return Err(Refusal::Version), // §4.4
+            1 if self.header("Sec-WebSocket-Version") == Some("13") => {}
+            1 => return Err(Refusal::Version),
+            _ => return Err(Refusal::Malformed("there is more than one Sec-WebSocket-Version")),
+        }
+        self.key = self.exactly_one(
+            "Sec-WebSocket-Key",
+            "there is no Sec-WebSocket-Key",
+            "there is more than one Sec-WebSocket-Key",
+        )?;
+        let mut nonce = [0; 18];
+        if BASE64.decode_slice(self.key, &mut nonce) != Ok(16) {
+            return Err(Refusal::Malformed("Sec-WebSocket-Key is not 16 bytes in base64"));
+        }
+        if self.count("Origin") > 1 {
+            return Err(Refusal::Malformed("there is more than one Origin"));
+        }
+        let offers = self.count("Sec-WebSocket-Protocol") > 0;
+        let are_tokens = self.lines("Sec-WebSocket-Protocol").all(<[u8]>::is_ascii)
+            && self.subprotocols().all(http::is_token)
+            && (!offers || self.subprotocols().next().is_some());
+        if !are_tokens {
+            return Err(Refusal::Malformed("Sec-WebSocket-Protocol is no list of tokens"));
+        }
+        Ok(())
+    }
+
+    fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|h| h.value)
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.lines(name).count()
+    }
+
+    fn exactly_one(&self, name: &str, none: &'static str, many: &'static str) -> Result<&'a str, Refusal> {
+        match self.count(name) {
+            0 => Err(Refusal::Malformed(none)),
+            1 => self.header(name).ok_or(Refusal::Malformed("a header that must be ASCII is not")),
+            _ => Err(Refusal::Malformed(many)),
+        }
+    }
+
+    /// Whether the token list over all lines `name` has `token`, in any case. §4.2.1 items 3 and 4
+    fn lists(&self, name: &str, token: &str) -> bool {
+        self.lines(name)
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(http::elements)
+            .any(|element| element.eq_ignore_ascii_case(token))
+    }
+}
+
+/// `Sec-WebSocket-Accept`: 28 characters of base64. §4.2.2 item 5.4
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AcceptKey([u8; 28]);
+
+impl AcceptKey {
+    /// The base64 of the SHA-1 of `key` and the GUID of the protocol.
+    pub fn of(key: &str) -> AcceptKey {
+        let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+        let mut text = [0; 28];
+        BASE64.encode_slice(digest, &mut text).expect("20 bytes make 28 characters");
+        AcceptKey(text)
+    }
+
+    /// The characters.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Writes the 101 that accepts `request`. RFC 6455 §4.2.2 item 5
+///
+/// `headers` are further lines, checked where they were made.
+pub fn put_response(
+    accept: AcceptKey,
+    subprotocol: Option<&str>,
+    headers: &[(String, String)],
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(accept.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if let Some(name) = subprotocol {
+        put_header("Sec-WebSocket-Protocol", name, out);
+    }
+    for (name, value) in headers {
+        put_header(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Why a handshake is refused, each with its HTTP status. RFC 6455 §4.2.2, RFC 9110 §15
+///
+/// ```
+/// assert_eq!(sockeye::Refusal::Version.status(), 426);
+/// assert_eq!(sockeye::Refusal::with_status(404, "there is nothing here").status(), 404);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// 400: the request is not what RFC 9112 or RFC 6455 §4.1 has it be.
+    Malformed(&'static str),
+    /// 400: `subprotocols_strict` is set and none of the subprotocols offered is known.
+    Subprotocol,
+    /// 403: the Origin is not in the allow-list. §10.2
+    Origin,
+    /// 405: the method is not GET.
+    Method,
+    /// 408: the handshake took longer than `limit_ms`.
+    Timeout {
+        /// Milliseconds a handshake may take.
+        limit_ms: u32,
+    },
+    /// 426: a plain HTTP request.
+    UpgradeRequired,
+    /// 426: `Sec-WebSocket-Version` is not 13. §4.4
+    Version,
+    /// 431: the head is larger than `limit` bytes.
+    HeadTooLarge {
+        /// Bytes a head may have.
+        limit: u32,
+    },
+    /// 431: there are more than `limit` header lines.
+    TooManyHeaders {
+        /// Header lines a head may have.
+        limit: u32,
+    },
+    /// 503: a limit on connections is reached, or the server stops.
+    Unavailable(&'static str),
+    /// 505: the HTTP version is not 1.1.
+    HttpVersion,
+    /// What a handler refuses with.
+    Other {
+        /// The status, 400 to 599.
+        status: u16,
+        /// One line that says why.
+        reason: String,
+    },
+}
+
+impl Refusal {
+    /// A refusal with a status and a line of one's own.
+    ///
+    /// # Panics
+    /// When `status` is not between 400 and 599.
+    pub fn with_status(status: u16, reason: impl Into<String>) -> Refusal {
+        assert!((400..600).contains(&status), "a refusal has a status of 400 to 599, not {status}");
+        Refusal::Other { status, reason: reason.into() }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Refusal::Malformed(_) | Refusal::Subprotocol => 400,
+            Refusal::Origin => 403,
+            Refusal::Method => 405,
+            Refusal::Timeout { .. } => 408,
+            Refusal::UpgradeRequired | Refusal::Version => 426,
+            Refusal::HeadTooLarge { .. } | Refusal::TooManyHeaders { .. } => 431,
+            Refusal::Unavailable(_) => 503,
+            Refusal::HttpVersion => 505,
+            Refusal::Other { status, .. } => *status,
+        }
+    }
+
+    /// Writes the whole response, after which the connection is closed.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let status = self.status();
+        let body = format!("{self}\n");
+        let head = format!(
+            "HTTP/1.1 {status} {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n",
+            reason_phrase(status),
+            body.len()
+        );
+        out.extend_from_slice(head.as_bytes());
+        match self {
+            Refusal::Method => put_header("Allow", "GET", out),
+            Refusal::UpgradeRequired | Refusal::Version => {
+                put_header("Upgrade", "websocket", out);
+                put_header("Sec-WebSocket-Version", "13", out);
+            }
+            _ => {}
+        }
+        // RFC 9110 §7.8: a sender of Upgrade lists it in Connection too.
+        let connection = if status == 426 { "Upgrade, close" } else { "close" };
+        put_header("Connection", connection, out);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body.as_bytes());
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Malformed(what) => write!(f, "malformed request: {what}"),
+            Refusal::Subprotocol => f.write_str("none of the subprotocols offered is known here"),
+            Refusal::Origin => f.write_str("pages of this origin may not connect"),
+            Refusal::Method => f.write_str("only GET is understood here"),
+            Refusal::Timeout { limit_ms } => write!(f, "the handshake took longer than {limit_ms} ms"),
+            Refusal::UpgradeRequired => f.write_str("this is a WebSocket endpoint: connect with ws://"),
+            Refusal::Version => f.write_str("only version 13 of the WebSocket protocol is spoken here"),
+            Refusal::HeadTooLarge { limit } => write!(f, "the request head is larger than {limit} bytes"),
+            Refusal::TooManyHeaders { limit } => write!(f, "the request has more than {limit} header lines"),
+            Refusal::Unavailable(what) => f.write_str(what),
+            Refusal::HttpVersion => f.write_str("only HTTP/1.1 is spoken here"),
+            Refusal::Other { reason, .. } => f.write_str(reason),
+        }
+    }
+}
+
+/// Writes a client's request. RFC 6455 §4.1
+///
+/// `target` is path and query, `key` 16 random bytes; `headers` are further lines, checked where they were made.
+pub fn put_request(
+    target: &str,
+    host: &str,
+    key: [u8; 16],
+    subprotocols: &[String],
+    headers: &[(String, String)],
+    out: &mut Vec<u8>,
+) -> AcceptKey {
+    let mut nonce = [0; 24];
+    BASE64.encode_slice(key, &mut nonce).expect("16 bytes make 24 characters");
+    let nonce = std::str::from_utf8(&nonce).expect("base64 is ASCII");
+    let head = format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {nonce}\r\nSec-WebSocket-Version: 13\r\n"
+    );
+    out.extend_from_slice(head.as_bytes());
+    if !subprotocols.is_empty() {
+        put_header("Sec-WebSocket-Protocol", &subprotocols.join(", "), out);
+    }
+    for (name, value) in headers {
+        put_header(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+    AcceptKey::of(nonce)
+}
+
+/// Checks a server's answer, up to and with its empty line; gives the subprotocol it chose. RFC 6455 §4.1
+///
+/// # Errors
+/// Names what fails the connection.
+pub fn check_response<'a>(
+    head: &'a [u8],
+    headers_max: u32,
+    accept: AcceptKey,
+    offered: &[String],
+) -> Result<Option<&'a str>, ResponseError> {
+    if !http::has_whole_line_ends(head) {
+        return Err(ResponseError::Malformed("a line does not end in CR LF"));
+    }
+    let mut headers = vec![httparse::EMPTY_HEADER; headers_max as usize];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(ResponseError::Malformed("the head is incomplete")),
+        Err(error) => return Err(ResponseError::Malformed(syntax_error(error))),
+    }
+    if response.version != Some(1) {
+        return Err(ResponseError::Malformed("it is not HTTP/1.1"));
+    }
+    let status = response.code.unwrap_or_default();
+    if status != 101 {
+        return Err(ResponseError::Status(status));
+    }
+    let lines = |name: &'static str| {
+        response
+            .headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| std::str::from_utf8(header.value).unwrap_or("\u{fffd}"))
+    };
+    let lists = |name, token: &str| {
+        lines(name).flat_map(http::elements).any(|element| element.eq_ignore_ascii_case(token))
+    };
+    if !lists("Upgrade", "websocket") {
+        return Err(ResponseError::Upgrade);
+    }
+    if !lists("Connection", "upgrade") {
+        return Err(ResponseError::Connection);
+    }
+    let mut accepts = lines("Sec-WebSocket-Accept");
+    if accepts.next().map(str::as_bytes) != Some(accept.as_bytes()) || accepts.next().is_some() {
+        return Err(ResponseError::Accept);
+    }
+    if lines("Sec-WebSocket-Extensions").flat_map(http::elements).next().is_some() {
+        return Err(ResponseError::Extension); // none was offered
+    }
+    let mut chosen = lines("Sec-WebSocket-Protocol");
+    match (chosen.next(), chosen.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) if offered.iter().any(|offer| offer == name) => {
+            // The closure borrows `response`; the value itself lives as long as the head.
+            let value =
+                response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"));
+            Ok(value.and_then(|header| std::str::from_utf8(header.value).ok()))
+        }
+        _ => Err(ResponseError::Subprotocol),
+    }
+}
+
+/// Why a server's answer fails the handshake. RFC 6455 §4.1
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// It is no HTTP/1.1 response.
+    Malformed(&'static str),
+    /// The status is not 101.
+    Status(u16),
+    /// `Upgrade` does not list `websocket`.
+    Upgrade,
+    /// `Connection` does not list `Upgrade`.
+    Connection,
+    /// `Sec-WebSocket-Accept` is absent, doubled or wrong.
+    Accept,
+    /// An extension was answered that was not offered.
+    Extension,
+    /// A subprotocol was answered that was not offered, or more than one.
+    Subprotocol,
+    /// The head is larger than `limit` bytes.
+    HeadTooLarge {
+        /// Bytes a head may have.
+        limit: u32,
+    },
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResponseError::Malformed(what) => write!(f, "the server's answer is malformed: {what}"),
+            ResponseError::Status(code) => {
+                let meaning = match code {
+                    300..=399 => ": a redirect, which is not followed; connect to where it leads",
+                    401 => ": it asks for credentials (Authorization)",
+                    403 => ": it forbids the connection (Origin, perhaps)",
+                    404 => ": there is no such path",
+                    503 => ": it is overloaded or stopping; try again later",
+                    _ => "",
+                };
+                write!(f, "the server answered {code}, not 101{meaning}")
+            }
+            ResponseError::Upgrade => f.write_str("the server's Upgrade does not list websocket"),
+            ResponseError::Connection => f.write_str("the server's Connection does not list Upgrade"),
+            ResponseError::Accept => f.write_str("the server's Sec-WebSocket-Accept does not answer our key"),
+            ResponseError::Extension => f.write_str("the server uses an extension that was not offered"),
+            ResponseError::Subprotocol => f.write_str("the server chose a subprotocol that was not offered"),
+            ResponseError::HeadTooLarge { limit } => {
+                write!(f, "the server's answer is larger than {limit} bytes")
+            }
+        }
+    }
+}
+
+fn put_header(name: &str, value: &str, out: &mut Vec<u8>) {
+    debug_assert!(http::is_token(name) && http::is_field_value(value));
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// The version a request line ends in, where it has the form of one: `HTTP/` digit `.` digit.
+fn version_of(head: &[u8]) -> Option<&str> {
+    let line = head.split(|&byte| byte == b'\r').next()?;
+    let word = std::str::from_utf8(line).ok()?.rsplit(' ').next()?;
+    let digits = word.strip_prefix("HTTP/")?.as_bytes();
+    matches!(digits, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()).then_some(word)
+}
+
+fn syntax_error(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "a header's name is no token, or a header line is folded",
+        httparse::Error::HeaderValue => "a header's value holds a control character",
+        httparse::Error::NewLine => "a line does not end in CR LF",
+        httparse::Error::Token => "the request line is not method, target, version",
+        httparse::Error::Version => "the version is not HTTP/1.1",
+        httparse::Error::Status => "the status line has no status",
+        httparse::Error::TooManyHeaders => "there are too many header lines",
+    }
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        _ => "Refused",
+    }
+}
+
+const ORIGIN_ROOT: Target<'static> = Target { authority: None, path_and_query: "/" };
+
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Bits that a last character has too many are let pass: some clients make the key's text at random.
+const BASE64: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s1_3_the_accept_key_of_the_sample_nonce() {
+        assert_eq!(AcceptKey::of("dGhlIHNhbXBsZSBub25jZQ==").as_bytes(), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn s4_1_a_request_of_ours_is_one_that_we_accept() {
+        let mut out = Vec::new();
+        let protocols = ["chat".to_owned(), "superchat".to_owned()];
+        let accept = put_request("/chat?a=b", "[::1]:80", *b"the sample nonce", &protocols, &[], &mut out);
+        let request = Request::parse(&out, 100).unwrap();
+        assert_eq!(request.accept_key(), accept);
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
+        let mut answer = Vec::new();
+        put_response(accept, Some("superchat"), &[], &mut answer);
+        assert_eq!(check_response(&answer, 100, accept, &protocols), Ok(Some("superchat")));
+    }
+}

@@ -1,0 +1,10 @@
+//! Bytes ⇄ values: the grammar of RFC 6455 and of the HTTP/1.1 it starts with. Pure; keeps no state.
+//!
+//! Nothing here knows a role, a connection or a limit's default. Judgement is the next layer's.
+
+pub mod close;
+pub mod frame;
+pub mod handshake;
+pub mod http;
+pub mod mask;
+pub mod utf8;

@@ -1,0 +1,164 @@
+//! Peers that want every connection: floods of them, and those that never end. RFC 6455 §10.4.
+
+use crate::peer::{Peer, UPGRADE, frame};
+use crate::server::{Server, wait_until};
+use crate::siege::{Siege, welcome};
+use std::time::Duration;
+
+#[test]
+fn s10_4_a_connection_past_the_limit_is_503_and_harms_nobody() {
+    let mut siege = Siege::begin(&["--connections-max", "9"]);
+    let mut peers: Vec<Peer> = (0..8).map(|_| siege.server.open()).collect();
+    for _ in 0..50 {
+        siege.server.dial().send_regardless(UPGRADE).expect_refusal(&[503]);
+    }
+    for peer in &mut peers {
+        peer.expect_echo(b"still here");
+    }
+    siege.expect_service();
+    // One leaves, one is welcome.
+    let mut leaving = peers.pop().expect("eight of them");
+    leaving.send(b"\x88\x80\0\0\0\0").expect(b"\x88\0").expect_end();
+    drop(leaving);
+    siege.expect_recovery();
+}
+
+#[test]
+fn s10_4_connections_that_say_nothing_count() {
+    let mut siege = Siege::begin(&["--connections-max", "20"]);
+    let silent: Vec<Peer> = (0..60).map(|_| siege.server.dial()).collect();
+    siege.server.dial().send_regardless(UPGRADE).expect_refusal(&[503]);
+    siege.expect_service();
+    drop(silent);
+    siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s10_4_an_address_past_its_limit_is_503() {
+    let server = Server::spawn(&["--connections-per-address-max", "3"]);
+    let mut peers: Vec<Peer> = (0..3).map(|_| server.open()).collect();
+    for _ in 0..10 {
+        server.dial().send_regardless(UPGRADE).expect_refusal(&[503]);
+    }
+    for peer in &mut peers {
+        peer.expect_echo(b"still here");
+    }
+    peers.pop().expect("three of them").send(b"\x88\x80\0\0\0\0").expect(b"\x88\0").expect_end();
+    wait_until("the place is free again", || welcome(&server));
+}
+
+#[test]
+fn s10_4_by_default_64_descriptors_are_kept_free() {
+    let server = Server::spawn_with_descriptors(128, &[]);
+    let mut peers: Vec<Peer> = (0..64).map(|_| server.open()).collect();
+    server.dial().send_regardless(UPGRADE).expect_refusal(&[503]);
+    for peer in &mut peers {
+        peer.expect_echo(b"still here");
+    }
+}
+
+#[test]
+fn s10_4_no_descriptors_left_neither_spins_nor_harms() {
+    let server = Server::spawn_with_descriptors(128, &["--connections-max", "1000"]);
+    let mut siege = Siege::of(server);
+    let mut early: Vec<Peer> = (0..60).map(|_| siege.server.open()).collect();
+    // More than there are descriptors: the last ones wait in the listener's queue, or are refused.
+    let mut late: Vec<Peer> = (0..120)
+        .map(|_| {
+            let mut peer = siege.server.dial();
+            peer.send_regardless(UPGRADE);
+            peer
+        })
+        .collect();
+    siege.expect_service();
+    siege.server.expect_rest();
+    for peer in &mut early {
+        peer.expect_echo(b"still here");
+    }
+    siege.expect_service();
+    drop(early);
+    // Whoever waited is served now: 60 places are free, and each that was refused frees one more.
+    let mut upgraded = Vec::new();
+    for mut peer in late.drain(..) {
+        if upgraded.len() < 100 {
+            let response = peer.expect_head();
+            assert!(matches!(response.status, 101 | 503), "{response:?}");
+            if response.status == 101 {
+                peer.expect_echo(b"welcome");
+                upgraded.push(peer);
+            }
+        }
+    }
+    assert!(upgraded.len() >= 60, "{} upgraded", upgraded.len());
+    drop(upgraded);
+    siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s10_4_connections_that_come_and_go_leave_nothing() {
+    let mut siege = Siege::begin(&[]);
+    for i in 0..600 {
+        let mut peer = siege.server.dial();
+        peer.send_regardless(&UPGRADE[..(i * 7) % UPGRADE.len()]);
+    }
+    siege.expect_service().expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s10_4_resets_by_the_hundred_leave_nothing() {
+    let mut siege = Siege::begin(&[]);
+    for _ in 0..300 {
+        let mut peer = siege.server.dial();
+        peer.send(&[UPGRADE, b"\x82\xfe\x01\x00\0\0\0\0half"].concat());
+        peer.abort();
+    }
+    siege.expect_service().expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s7_1_1_half_open_closings_are_given_up() {
+    let mut siege = Siege::begin(&["--closing-ms-max", "700", "--linger-ms-max", "700"]);
+    let mut attackers: Vec<Peer> = (0..200).map(|_| siege.server.open()).collect();
+    for peer in &mut attackers {
+        peer.send(b"\x88\x82\0\0\0\0\x03\xe8").expect(b"\x88\x02\x03\xe8").expect_end();
+    }
+    siege.expect_service().expect_descriptors_back(); // though every attacker keeps its own end open
+    drop(attackers);
+    siege.expect_recovery();
+}
+
+#[test]
+fn s7_1_7_half_open_faults_are_given_up() {
+    let mut siege = Siege::begin(&["--linger-ms-max", "700"]);
+    let mut attackers: Vec<Peer> = (0..200).map(|_| siege.server.open()).collect();
+    for peer in &mut attackers {
+        peer.send(b"\x81\x01x").expect_fault(1002);
+    }
+    siege.expect_service().expect_descriptors_back();
+    drop(attackers);
+    siege.expect_recovery();
+}
+
+#[test]
+fn s4_2_2_half_open_refusals_are_given_up() {
+    let mut siege = Siege::begin(&["--linger-ms-max", "700"]);
+    let mut attackers: Vec<Peer> = (0..200).map(|_| siege.server.dial()).collect();
+    for peer in &mut attackers {
+        peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect_refusal(&[426]);
+    }
+    siege.expect_service().expect_descriptors_back();
+    drop(attackers);
+    siege.expect_recovery();
+}
+
+#[test]
+fn s7_1_1_a_close_that_nobody_reads_is_given_up() {
+    let mut siege =
+        Siege::begin(&["--closing-ms-max", "500", "--linger-ms-max", "500", "--outbox-stall-ms-max", "1000"]);
+    let mut peer = siege.server.open();
+    let script = [frame(0x82, &[b'e'; 32_768]).repeat(600), frame(0x88, b"\x03\xe8")].concat();
+    peer.flood(&script, Duration::from_secs(3));
+    siege.expect_service().expect_descriptors_back();
+    drop(peer);
+    siege.expect_recovery();
+}

@@ -1,0 +1,22 @@
+//! The hostile client: scripted peers that write literal bytes to the server binary over real sockets and say
+//! exactly what must come back: the bytes, the close code, the HTTP status, the end of the stream, or nothing.
+//!
+//! Not a WebSocket client: nothing here knows the protocol beyond what is needed to read an answer.
+//! Waits are for events (bytes, the end of the stream, a freed descriptor), never for time to pass, except where
+//! the time itself is what is examined. Silence is shown by a barrier: a ping on the same connection or an echo on
+//! a neighbour's, sent after the bytes that must not be answered and answered first.
+
+mod close;
+#[cfg(target_os = "linux")] // measures the server through /proc, as `exhaustion` and `siege` do
+mod crowd;
+#[cfg(target_os = "linux")]
+mod exhaustion;
+mod framing;
+mod handshake;
+mod http;
+mod keepalive;
+mod peer;
+mod server;
+#[cfg(target_os = "linux")]
+mod siege;
+mod utf8;

@@ -1,0 +1,210 @@
+//! The server under attack: the binary, started on a free port and killed when its last user lets go.
+
+use crate::peer::{PATIENCE, Peer, show};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A running `sockeye serve`. Dropping it kills the process, and fails the test if it had died on its own.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Option<JoinHandle<String>>,
+    exited: bool,
+}
+
+/// The server with every limit at its default, for scripts that leave no trace: all tests that want it share one.
+/// It ends with its last user, so bind it for as long as its peers live.
+pub fn shared() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut slot = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    slot.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(Server::spawn(&[]));
+        *slot = Arc::downgrade(&server);
+        server
+    })
+}
+
+/// Held by a test that opens hundreds of sockets or measures time: one of them runs at once.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Server {
+    /// Starts the server with these flags on a port of the system's choice, and waits until it listens.
+    pub fn spawn(flags: &[&str]) -> Server {
+        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), flags)
+    }
+
+    /// The same under a hard limit of descriptors.
+    #[cfg(target_os = "linux")]
+    pub fn spawn_with_descriptors(limit: u32, flags: &[&str]) -> Server {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_sockeye"));
+        Server::start(command, flags)
+    }
+
+    fn start(mut command: Command, flags: &[&str]) -> Server {
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let (found, address) = channel();
+        let log = std::thread::spawn(move || read_log(BufReader::new(stderr), &found));
+        match address.recv_timeout(PATIENCE) {
+            Ok(address) => Server { child, address, log: Some(log), exited: false },
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the server with {flags:?} does not listen: {}", log.join().unwrap_or_default());
+            }
+        }
+    }
+
+    /// A bare TCP connection.
+    #[track_caller]
+    pub fn dial(&self) -> Peer {
+        Peer::dial(self.address)
+    }
+
+    /// An upgraded connection.
+    #[track_caller]
+    pub fn open(&self) -> Peer {
+        Peer::open(self.address)
+    }
+
+    /// The script, sent on a new connection in one piece, fails it with `code` and is answered by nothing else.
+    /// Gives the reason.
+    #[track_caller]
+    pub fn expect_fault(&self, script: &[u8], code: u16) -> String {
+        self.open().send(script).expect_fault(code)
+    }
+
+    /// The script, sent on a new connection in one piece, is answered by exactly these bytes, and the connection
+    /// lives on.
+    #[track_caller]
+    pub fn expect_answer(&self, script: &[u8], answer: &[u8]) -> Peer {
+        let mut peer = self.open();
+        peer.send(script).expect(answer).expect_silence();
+        peer
+    }
+
+    /// The request is refused with one of these statuses.
+    #[track_caller]
+    pub fn expect_refusal(&self, request: &[u8], status: &[u16]) -> crate::peer::Response {
+        let mut peer = self.dial();
+        peer.send(request);
+        let response = peer.expect_refusal(status);
+        assert!(!response.body.is_empty(), "refusing {}", show(request));
+        response
+    }
+
+    /// The request upgrades, and the connection echoes.
+    #[track_caller]
+    pub fn expect_upgrade(&self, request: &[u8]) -> crate::peer::Response {
+        let mut peer = self.dial();
+        let response = peer.send(request).expect_upgrade();
+        peer.expect_echo(b"open");
+        response
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let line = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &line]).status().expect("a shell");
+        assert!(status.success(), "{line}");
+    }
+
+    /// Waits for the process to end by itself.
+    #[track_caller]
+    pub fn expect_exit(&mut self) -> ExitStatus {
+        self.exited = true;
+        let mut status = None;
+        wait_until("the server ends", || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
+}
+
+/// What the kernel says the process costs.
+#[cfg(target_os = "linux")]
+impl Server {
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
+    }
+
+    /// CPU time spent so far, user and system.
+    pub fn cpu(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("the server runs");
+        let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
+        let ticks = |at: usize| fields.split_whitespace().nth(at).and_then(|f| f.parse().ok()).unwrap_or(0);
+        let total: u64 = ticks(11) + ticks(12);
+        Duration::from_millis(total * 10) // the kernel's user-visible tick is 10 ms
+    }
+
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("the server runs").count()
+    }
+
+    /// Nothing is asked of the server for a while, and it does nothing.
+    #[track_caller]
+    pub fn expect_rest(&self) {
+        let before = self.cpu();
+        std::thread::sleep(Duration::from_millis(800));
+        let spent = self.cpu() - before;
+        assert!(spent < Duration::from_millis(200), "{spent:?} of CPU time in 800 ms of nothing to do");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let died = if self.exited { None } else { self.child.try_wait().ok().flatten() };
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
+        if !std::thread::panicking() {
+            assert!(died.is_none(), "the server died ({died:?}): {log}");
+            assert!(!log.contains("panicked"), "the server panicked: {log}");
+        } else if died.is_some() || log.contains("panicked") {
+            eprintln!("the server died ({died:?}): {log}");
+        }
+    }
+}
+
+/// Waits for a condition that nothing announces.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>) -> String {
+    let mut log = String::new();
+    for line in stderr.lines().map_while(Result::ok) {
+        if let Some((_, rest)) = line.split_once("listening on ") {
+            let word =
+                rest.trim_start_matches("ws://").split([' ', '/', ',', '=']).next().unwrap_or_default();
+            if let Ok(address) = word.trim_end_matches(['.', ')']).parse() {
+                let _ = found.send(address);
+            }
+        }
+        log.push_str(&line);
+        log.push('\n');
+    }
+    log
+}
