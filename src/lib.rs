@@ -1,6 +1,7 @@
 //! A WebSocket server: RFC 6455 by hand on one mio event loop, with no async runtime.
 #![forbid(unsafe_code)]
 
+mod bits;
 pub mod config;
 pub mod conn;
 pub mod engine;

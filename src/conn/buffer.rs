@@ -1,5 +1,6 @@
 //! Where bytes stay: one shared input buffer for the loop, and a pool of buffers that connections borrow.
 
+use crate::wire::frame::HeaderBytes;
 use std::ops::Range;
 
 /// The buffer that every read of a loop goes into, with room in front for what a connection kept.
@@ -24,20 +25,27 @@ pub struct Input {
     reply: Range<usize>,
 }
 
+/// Bytes moved at a time when they are few, and how many are few: a call costs more than these.
+const CHUNK: usize = 16;
+const SMALL: usize = 256;
+/// Room behind, so that there is always a whole chunk to move.
+const TAILROOM: usize = CHUNK;
+
 /// Room in front: the longest header and the longest control payload are kept, never more.
 const HEADROOM: usize = 256;
 
 impl Input {
     /// A buffer for reads of at most `bytes` bytes.
     pub fn new(bytes: usize) -> Input {
-        let bytes = vec![0; HEADROOM + bytes].into_boxed_slice();
+        let bytes = vec![0; HEADROOM + bytes + TAILROOM].into_boxed_slice();
         Input { bytes, start: HEADROOM, end: HEADROOM, reply: HEADROOM..HEADROOM }
     }
 
     /// Where to read into. What was unread or not yet replied is forgotten.
     pub fn space(&mut self) -> &mut [u8] {
         self.fill(0);
-        &mut self.bytes[HEADROOM..]
+        let end = self.bytes.len() - TAILROOM;
+        &mut self.bytes[HEADROOM..end]
     }
 
     /// Says that the first `n` bytes of [`Input::space`] are filled.
@@ -45,7 +53,7 @@ impl Input {
     /// # Panics
     /// When `n` is more than the space has.
     pub fn fill(&mut self, n: usize) {
-        assert!(n <= self.bytes.len() - HEADROOM, "more was filled than there was space");
+        assert!(n <= self.bytes.len() - HEADROOM - TAILROOM, "more was filled than there was space");
         (self.start, self.end) = (HEADROOM, HEADROOM + n);
         self.reply = HEADROOM..HEADROOM;
     }
@@ -104,20 +112,46 @@ impl Input {
     /// Adds a frame to the reply whose payload is `payload` of this input, already read and unmasked, behind a
     /// header that is at most as long as the one it came with, less its masking key.
     #[inline]
-    pub(crate) fn reply_with(&mut self, header: &[u8], payload: Range<usize>) {
+    pub(crate) fn reply_with(&mut self, header: &HeaderBytes, payload: Range<usize>) {
         if self.reply.is_empty() {
             let start = payload.start - header.len();
-            self.bytes[start..payload.start].copy_from_slice(header);
+            self.put_header(start, header);
             self.reply = start..payload.end;
             return;
         }
         let at = self.reply.end;
         let body = at + header.len();
         debug_assert!(body <= payload.start);
-        self.bytes[at..body].copy_from_slice(header);
-        let len = payload.len();
+        self.reply.end = body + payload.len();
+        self.put_header(at, header);
+        if payload.len() <= SMALL && payload.start - body >= CHUNK {
+            return self.move_down(payload, body);
+        }
         self.bytes.copy_within(payload, body);
-        self.reply.end = body + len;
+    }
+
+    /// Of each length that a bare header has, a copy of its own: a call that takes any length costs more.
+    #[inline]
+    fn put_header(&mut self, at: usize, header: &HeaderBytes) {
+        let bytes = header.padded();
+        match header.len() {
+            2 => self.bytes[at..at + 2].copy_from_slice(&bytes[..2]),
+            4 => self.bytes[at..at + 4].copy_from_slice(&bytes[..4]),
+            len => self.bytes[at..at + len].copy_from_slice(&bytes[..len]),
+        }
+    }
+
+    /// Moves a few bytes down, in whole chunks: past the end of the payload too, over what was read already.
+    #[inline]
+    fn move_down(&mut self, payload: Range<usize>, to: usize) {
+        let gap = payload.start - to;
+        debug_assert!(gap >= CHUNK);
+        let window = &mut self.bytes[to..payload.end + CHUNK];
+        let mut at = 0;
+        while at < payload.len() {
+            window.copy_within(at + gap..at + gap + CHUNK, at);
+            at += CHUNK;
+        }
     }
 }
 

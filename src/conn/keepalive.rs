@@ -1,6 +1,6 @@
 //! Time for one peer: what is due when, and what follows. RFC 6455 §5.5.2 for the Ping, our own limits else.
 
-use super::{Commons, Connection, Fault, State};
+use super::{Commons, Connection, Fault, PAUSED, PINGED, State};
 use crate::{
     time::{Now, Stamp, Tick},
     wire::handshake::Refusal,
@@ -22,16 +22,16 @@ pub enum Expired {
 impl Connection {
     /// The tick at which [`Connection::handle_timeout`] has something to say, if nothing else happens.
     pub fn deadline(&self, now: Now, commons: &Commons) -> Option<Tick> {
-        let (limits, tick) = (&commons.limits, now.tick);
+        let (limits, tick, pinged) = (&commons.limits, now.tick, self.flags.has(PINGED));
         match self.state {
             State::Handshake { since, .. } => Some(since.due(limits.handshake_ms_max, tick)),
             State::Closing { since } => Some(since.due(limits.closing_ms_max, tick)),
             State::Closed { since, .. } => Some(since.due(self.ending_ms_max(commons), tick)),
-            State::Open if self.paused => None,
+            State::Open if self.flags.has(PAUSED) => None,
             State::Open => {
                 let idle = self.message_idle_ms(commons).map(|limit| self.brought_at.due(limit, tick));
                 let silence = match self.ping_after_ms(commons) {
-                    _ if self.pinged => Some(self.pinged_at.due(commons.keepalive.pong_within_ms, tick)),
+                    _ if pinged => Some(self.heard_at.due(commons.keepalive.pong_within_ms, tick)),
                     Some(limit) => Some(self.heard_at.due(limit, tick)),
                     None => None,
                 };
@@ -55,9 +55,10 @@ impl Connection {
                 Some(limit_ms) if self.brought_at.elapsed(now.tick) >= limit_ms => {
                     Expired::Fault(Fault::MessageIdle { limit_ms })
                 }
-                _ if self.pinged => Expired::Drop,
+                _ if self.flags.has(PINGED) => Expired::Drop,
                 _ => {
-                    (self.pinged, self.pinged_at) = (true, Stamp::at(now.tick));
+                    self.flags.set(PINGED, true);
+                    self.heard_at = Stamp::at(now.tick);
                     Expired::Ping
                 }
             },
@@ -66,14 +67,14 @@ impl Connection {
 
     /// The peer is not read from now on, by our own decision: its clocks stand.
     pub fn pause(&mut self) {
-        self.paused = true;
+        self.flags.set(PAUSED, true);
     }
 
     /// The peer is read again: its clocks start anew.
     pub fn resume(&mut self, now: Now) {
-        if self.paused {
+        if self.flags.replace(PAUSED, false) {
             let at = Stamp::at(now.tick);
-            (self.paused, self.pinged) = (false, false);
+            self.flags.set(PINGED, false);
             (self.heard_at, self.brought_at) = (at, at);
         }
     }

@@ -18,6 +18,7 @@ pub(crate) use receive::{Place, message_of};
 pub use send::{ClientRequest, Upgrade};
 
 use crate::{
+    bits::Bits,
     config::{Config, Keepalive, Limits},
     time::{Now, Stamp},
     wire::{frame::Opcode, handshake::AcceptKey},
@@ -200,32 +201,24 @@ pub struct Connection {
     buffer: Box<[u8]>,
     filled: u32,
     kept: u8,
-    role: Role,
-    /// The peer is not read for now, so its clocks stand.
-    paused: bool,
-    /// The peer has ended its direction of TCP.
-    eof: bool,
-    /// A Ping of the keepalive's waits for any byte.
-    pinged: bool,
+    flags: Bits,
     /// Up to a tenth of the keepalive interval, in 1/256 of that tenth.
     jitter: u8,
     receive: Receive,
     message: Option<Unfinished>,
     state: State,
+    /// When the peer last showed life, or was asked for it.
     heard_at: Stamp,
     /// When the unfinished message or header last brought a byte.
     brought_at: Stamp,
-    pinged_at: Stamp,
     /// What a client's answer is checked against, until it came.
     dialled: Option<Box<Dialled>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// The first `scanned` bytes of the head are known to hold no end of it.
     Handshake {
         since: Stamp,
-        scanned: u32,
     },
     Open,
     Closing {
@@ -267,6 +260,15 @@ struct Dialled {
     subprotocols: Vec<String>,
 }
 
+/// Of `flags`: this end is the client.
+const CLIENT: u16 = 1;
+/// Of `flags`: the peer is not read for now, so its clocks stand.
+const PAUSED: u16 = 2;
+/// Of `flags`: the peer has ended its direction of TCP.
+const EOF: u16 = 4;
+/// Of `flags`: a Ping of the keepalive's waits for any byte.
+const PINGED: u16 = 8;
+
 /// Bytes in front of a message in its buffer, so that a header can be written there when it is sent back.
 pub(crate) const MESSAGE_HEADROOM: usize = 16;
 
@@ -279,28 +281,27 @@ impl Connection {
     fn new(role: Role, now: Now, commons: &mut Commons) -> Connection {
         let at = Stamp::at(now.tick);
         let [jitter] = commons.random();
+        let mut flags = Bits::default();
+        flags.set(CLIENT, role == Role::Client);
         Connection {
             buffer: Box::default(),
             filled: 0,
             kept: 0,
-            role,
-            paused: false,
-            eof: false,
-            pinged: false,
+            flags,
             jitter,
             receive: Receive::Header,
             message: None,
-            state: State::Handshake { since: at, scanned: 0 },
+            state: State::Handshake { since: at },
             heard_at: at,
             brought_at: at,
-            pinged_at: at,
             dialled: None,
         }
     }
 
     /// Which end this is.
+    #[inline]
     pub fn role(&self) -> Role {
-        self.role
+        if self.flags.has(CLIENT) { Role::Client } else { Role::Server }
     }
 
     /// Where the connection stands.
@@ -321,7 +322,7 @@ impl Connection {
 
     /// The peer ended its direction of TCP: nothing more comes. What it brought was received before.
     pub fn handle_eof(&mut self, now: Now) {
-        self.eof = true;
+        self.flags.set(EOF, true);
         if !matches!(self.state, State::Closed { .. }) {
             self.close_at(now, false);
         }
@@ -331,15 +332,16 @@ impl Connection {
     ///
     /// [`Ending::Shutdown`] and [`Ending::AwaitEof`] start the wait that `Limits::linger_ms_max` bounds.
     pub fn ending(&mut self, now: Now) -> Ending {
+        let role = self.role();
         match &mut self.state {
-            State::Closed { .. } if self.eof => Ending::Drop,
+            State::Closed { .. } if self.flags.has(EOF) => Ending::Drop,
             State::Closed { since, written, failed } => {
                 if *written {
                     return Ending::Open; // told already
                 }
                 (*since, *written) = (Stamp::at(now.tick), true);
                 // §7.1.1: the server ends TCP first; whoever fails a connection may.
-                let first = *failed || self.role == Role::Server;
+                let first = *failed || role == Role::Server;
                 if first { Ending::Shutdown } else { Ending::AwaitEof }
             }
             _ => Ending::Open,

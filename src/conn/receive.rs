@@ -1,6 +1,8 @@
 //! Receiving: RFC 6455 §5 in the order of its bytes, and the head of §4 before them.
 
-use super::{Commons, Connection, Fault, Input, MESSAGE_HEADROOM, Message, Receive, Role, State, Unfinished};
+use super::{
+    Commons, Connection, Fault, Input, MESSAGE_HEADROOM, Message, PINGED, Receive, Role, State, Unfinished,
+};
 use crate::{
     time::{Now, Stamp},
     wire::{
@@ -72,22 +74,27 @@ impl Connection {
     ///
     /// # Errors
     /// The peer broke the protocol: call [`Connection::fail`], which says so to the peer and closes.
-    #[inline]
     pub fn receive(&mut self, now: Now, input: &mut Input, commons: &mut Commons) -> Result<Step, Fault> {
-        self.heard_at = Stamp::at(now.tick);
-        self.pinged = false;
+        self.heard(now);
         if let Receive::Delivered = self.receive {
             self.release(commons);
             self.receive = Receive::Header;
         }
         match self.state {
             State::Open | State::Closing { .. } => self.receive_frame(now, input, commons),
-            State::Handshake { scanned, .. } => self.receive_head(scanned, input, commons),
+            State::Handshake { .. } => self.receive_head(input, commons),
             State::Closed { .. } => {
                 input.discard(); // §1.4: data after a Close is dropped
                 Ok(Step::Pending)
             }
         }
+    }
+
+    /// The peer shows life.
+    #[inline]
+    pub(crate) fn heard(&mut self, now: Now) {
+        self.heard_at = Stamp::at(now.tick);
+        self.flags.set(PINGED, false);
     }
 
     /// The message of a step, checked to be UTF-8 where it is text.
@@ -135,18 +142,45 @@ impl Connection {
     /// # Errors
     /// [`Fault::InvalidUtf8`], at the first byte that cannot be right.
     pub fn fill(&mut self, now: Now, n: usize) -> Result<(), Fault> {
-        self.heard_at = Stamp::at(now.tick);
+        self.heard(now);
         if n > 0 { self.payload_came(now, n) } else { Ok(()) }
+    }
+
+    /// The common case in one go: a message that is one unfragmented frame from a client, all of it in the input,
+    /// while nothing else is under way. Unmasked where it lies. Anything else is for [`Connection::receive`].
+    #[inline]
+    pub(crate) fn receive_whole(
+        &mut self,
+        input: &mut Input,
+        message_bytes_max: u32,
+    ) -> Option<(Opcode, Range<usize>)> {
+        let bytes = input.unread();
+        let &[first, second, a, b, c, d, ..] = bytes else { return None };
+        let opcode = match first {
+            FINAL_TEXT => Opcode::Text,
+            FINAL_BINARY => Opcode::Binary,
+            _ => return None,
+        };
+        let (len, key, header) = match second ^ frame::MASK {
+            len @ 0..=125 => (usize::from(len), [a, b, c, d], 6),
+            126 => (usize::from(u16::from_be_bytes([a, b])), *bytes[4..].first_chunk()?, 8),
+            _ => return None,
+        };
+        let minimal = header == 6 || len > 125;
+        let fits = bytes.len() - header >= len && len <= message_bytes_max as usize;
+        let idle = self.message.is_none() && self.kept == 0 && matches!(self.receive, Receive::Header);
+        if !(minimal && fits && idle && self.is_open() && self.role() == Role::Server) {
+            return None;
+        }
+        input.take(header);
+        let range = input.take(len);
+        mask::apply(input.get_mut(range.clone()), key);
+        Some((opcode, range))
     }
 
     // ------------------------------------------------------------------ §4: the head
 
-    fn receive_head(
-        &mut self,
-        scanned: u32,
-        input: &mut Input,
-        commons: &mut Commons,
-    ) -> Result<Step, Fault> {
+    fn receive_head(&mut self, input: &mut Input, commons: &mut Commons) -> Result<Step, Fault> {
         let limit = commons.limits.head_bytes_max as usize;
         let kept = self.filled as usize;
         if kept == 0 {
@@ -164,7 +198,8 @@ impl Connection {
         let taken = input.unread().len().min((limit + 1).saturating_sub(kept));
         commons.pool.grow(&mut self.buffer, kept, kept + taken, 0);
         self.buffer[kept..kept + taken].copy_from_slice(&input.unread()[..taken]);
-        match http::find_head_end(&self.buffer[..kept + taken], scanned as usize) {
+        // What was kept is known to hold no end of the head.
+        match http::find_head_end(&self.buffer[..kept + taken], kept) {
             HeadEnd::At(end) if end <= limit => {
                 input.take(end - kept);
                 self.filled = end as u32;
@@ -174,8 +209,6 @@ impl Connection {
             _ => {
                 input.take(taken);
                 self.filled = (kept + taken) as u32;
-                let State::Handshake { scanned, .. } = &mut self.state else { unreachable!() };
-                *scanned = self.filled;
                 Ok(Step::Pending)
             }
         }
@@ -183,7 +216,7 @@ impl Connection {
 
     fn head_too_large(&mut self, input: &mut Input, commons: &mut Commons) -> Step {
         input.discard();
-        match self.role {
+        match self.role() {
             Role::Server => Step::HeadTooLarge,
             Role::Client => {
                 self.release(commons);
@@ -256,7 +289,7 @@ impl Connection {
             input.take(header);
             if whole && self.is_open() {
                 let range = input.take(len as usize);
-                if self.role == Role::Server {
+                if self.role() == Role::Server {
                     mask::apply(input.get_mut(range.clone()), key);
                 }
                 return Ok(Step::Message(Incoming { opcode, place: Place::Input(range) }));
@@ -276,7 +309,7 @@ impl Connection {
             return Err(Fault::ReservedOpcode { opcode: first & 0xf });
         };
         // §5.1: a client masks all frames, a server none.
-        match (self.role, second & frame::MASK != 0) {
+        match (self.role(), second & frame::MASK != 0) {
             (Role::Server, false) => return Err(Fault::UnmaskedFrame),
             (Role::Client, true) => return Err(Fault::MaskedFrame),
             _ => {}
@@ -321,7 +354,7 @@ impl Connection {
     /// The masking key, if the role's peer sends one, and the bytes of the whole header; `None` if cut off. §5.3
     #[inline]
     fn masking_key(&self, bytes: &[u8], end: usize) -> Option<([u8; 4], usize)> {
-        match self.role {
+        match self.role() {
             Role::Server => bytes[end..].first_chunk().map(|&key| (key, end + 4)),
             Role::Client => Some(([0; 4], end)),
         }
@@ -418,7 +451,7 @@ impl Connection {
     fn payload_came(&mut self, now: Now, n: usize) -> Result<(), Fault> {
         let Receive::Payload { fin, left, key } = self.receive else { unreachable!() };
         let filled = self.filled as usize;
-        if self.role == Role::Server {
+        if self.role() == Role::Server {
             mask::apply(&mut self.buffer[filled..filled + n], key);
         }
         self.filled += n as u32;
@@ -536,6 +569,9 @@ pub(crate) fn message_of(opcode: Opcode, payload: &[u8]) -> Result<Message<'_>, 
         _ => Ok(Message::Binary(payload)),
     }
 }
+
+const FINAL_TEXT: u8 = frame::FIN | Opcode::Text as u8;
+const FINAL_BINARY: u8 = frame::FIN | Opcode::Binary as u8;
 
 /// The least by which a message's buffer grows, unless less is announced.
 const GROWTH_STEP: usize = 64 << 10;

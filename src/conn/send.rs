@@ -162,7 +162,7 @@ impl Connection {
     /// The one place where frames of ours are made, those excepted that go back in place or to many.
     #[inline]
     pub(crate) fn put_frame(&self, opcode: Opcode, payload: &[u8], commons: &mut Commons, out: &mut Vec<u8>) {
-        let key = match self.role {
+        let key = match self.role() {
             Role::Server => None,
             Role::Client => Some(commons.random()), // §10.3: unpredictable, and new for each frame
         };

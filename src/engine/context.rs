@@ -21,10 +21,16 @@ pub struct Context<'a> {
 
 /// The message being handled, so that sending it back to where it came from is recognised and costs no copy.
 pub(super) struct Current<'a> {
-    pub(super) index: u32,
+    pub(super) id: ConnId,
     pub(super) input: &'a Input,
     pub(super) payload: &'a [u8],
-    /// The message is to be sent back as it is, with this opcode, after the call.
+    pub(super) left: Left,
+}
+
+/// What a handler's call leaves to be done when it has given the message back.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Left {
+    /// The message is to be sent back as it is, with this opcode.
     pub(super) echo: Option<Opcode>,
     /// What was to be replied in place was moved to the outbox, because something else followed it.
     pub(super) reply_moved: bool,
@@ -39,7 +45,7 @@ impl Current<'_> {
     }
 
     fn reply(&self) -> &[u8] {
-        if self.reply_moved { &[] } else { self.input.reply() }
+        if self.left.reply_moved { &[] } else { self.input.reply() }
     }
 }
 
@@ -57,17 +63,24 @@ impl Context<'_> {
     #[inline]
     pub fn send<'m>(&mut self, id: ConnId, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
+        if let Some(current) = &mut self.current
+            && current.id == id
+            && current.left.echo.is_none()
+            && current.is(&message)
+            && self.core.may_reply_in_place(id.index)
+        {
+            current.left.echo = Some(message.opcode());
+            return Sent::Queued;
+        }
+        self.queue(id, message)
+    }
+
+    fn queue(&mut self, id: ConnId, message: Message<'_>) -> Sent {
         let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
-        match &mut self.current {
-            Some(current) if current.index == index => {
-                if current.echo.is_none() && current.is(&message) && self.core.may_reply_in_place(index) {
-                    current.echo = Some(message.opcode());
-                    return Sent::Queued;
-                }
-                self.settle_reply_of(index);
-            }
-            _ if self.turn == index => {}
-            _ => self.core.hears_others(index),
+        if self.turn == index {
+            self.settle_reply_of(index);
+        } else {
+            self.core.hears_others(index);
         }
         self.core.send(self.now, index, message)
     }
@@ -143,8 +156,8 @@ impl Context<'_> {
     pub fn buffered(&self, id: ConnId) -> Option<usize> {
         let index = self.core.peers.find(id)?;
         let in_place =
-            self.current.as_ref().filter(|current| current.index == index).map_or(0, |current| {
-                current.reply().len() + current.echo.map_or(0, |_| current.payload.len())
+            self.current.as_ref().filter(|current| current.id.index == index).map_or(0, |current| {
+                current.reply().len() + current.left.echo.map_or(0, |_| current.payload.len())
             });
         Some(self.core.peers[index].outbox.len() + in_place)
     }
@@ -191,14 +204,14 @@ impl Context<'_> {
 
     /// Moves what was to be replied in place to the outbox, because something is to follow it there.
     fn settle_reply_of(&mut self, index: u32) {
-        let Some(current) = self.current.as_mut().filter(|current| current.index == index) else { return };
+        let Some(current) = self.current.as_mut().filter(|current| current.id.index == index) else { return };
         let reply = current.reply();
         if !reply.is_empty() {
-            self.core.queue_bytes(current.index, reply);
-            current.reply_moved = true;
+            self.core.queue_bytes(index, reply);
+            current.left.reply_moved = true;
         }
-        if let Some(opcode) = current.echo.take() {
-            self.core.queue_frame(current.index, opcode, current.payload);
+        if let Some(opcode) = current.left.echo.take() {
+            self.core.queue_frame(index, opcode, current.payload);
         }
     }
 }

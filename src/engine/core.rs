@@ -2,7 +2,11 @@
 //! one of them.
 
 use super::{
-    Command, ConnId, Fanout, PeerInfo, Sent, context::Shared, peers::Peers, timers::Wheel, topics::Topics,
+    Command, ConnId, Fanout, PeerInfo, Sent,
+    context::Shared,
+    peers::{Peers, flag},
+    timers::Wheel,
+    topics::Topics,
 };
 use crate::{
     config::Config,
@@ -181,7 +185,7 @@ impl Core {
 
     fn command_close(&mut self, index: u32) {
         let id = self.peers.id(index);
-        if !std::mem::replace(&mut self.peers[index].flags.dropped, true) {
+        if !self.peers[index].flags.replace(flag::DROPPED, true) {
             self.commands.push_back(Command::Close(id));
         }
     }
@@ -190,7 +194,7 @@ impl Core {
     pub(super) fn remove(&mut self, id: ConnId) {
         let Some(index) = self.peers.find(id) else { return };
         let peer = &mut self.peers[index];
-        debug_assert!(!peer.flags.opened);
+        debug_assert!(!peer.flags.has(flag::OPENED));
         peer.conn.release(&mut self.commons);
         peer.outbox.clear(&mut self.commons.pool);
         self.wheel.cancel(index);
@@ -211,7 +215,7 @@ impl Core {
     #[inline]
     pub(super) fn is_open(&self, index: u32) -> bool {
         let peer = &self.peers[index];
-        peer.conn.is_open() && !peer.flags.doomed
+        peer.conn.is_open() && !peer.flags.has(flag::DOOMED)
     }
 
     /// Whether a reply may be written over the message it answers: nothing may stand before it in a queue, and
@@ -219,17 +223,17 @@ impl Core {
     #[inline]
     pub(super) fn may_reply_in_place(&self, index: u32) -> bool {
         let peer = &self.peers[index];
+        let otherwise = flag::BLOCKED | flag::HEARS_OTHERS | flag::DOOMED;
         peer.outbox.is_empty()
-            && !peer.flags.blocked
-            && !peer.flags.hears_others
+            && !peer.flags.has(otherwise)
+            && peer.conn.is_open()
             && peer.conn.role() == Role::Server
-            && self.is_open(index)
     }
 
     /// From now on this peer is written to once, at the end of a wake, with all that the wake brought it.
     #[inline]
     pub(super) fn hears_others(&mut self, index: u32) {
-        self.peers[index].flags.hears_others = true;
+        self.peers[index].flags.set(flag::HEARS_OTHERS, true);
     }
 
     pub(super) fn send(&mut self, now: Now, index: u32, message: Message<'_>) -> Sent {
@@ -248,7 +252,7 @@ impl Core {
         }
         let start = self.log.len() as u32;
         self.commons.pool.reserve(&mut self.log, payload.len() + UNMASKED_HEADER_BYTES_MAX);
-        self.log.extend_from_slice(&HeaderBytes::new(message.opcode(), payload.len(), None));
+        self.log.extend_from_slice(&HeaderBytes::bare(message.opcode(), payload.len()));
         self.log.extend_from_slice(payload);
         Shared::Log(start..self.log.len() as u32)
     }
@@ -302,7 +306,7 @@ impl Core {
     /// Above the soft mark: the peer is not read, so that TCP pushes back on it.
     fn backlogged(&mut self, now: Now, index: u32) {
         let peer = &mut self.peers[index];
-        if !std::mem::replace(&mut peer.flags.backlogged, true) {
+        if !peer.flags.replace(flag::BACKLOGGED, true) {
             peer.took_at = Stamp::at(now.tick);
             peer.conn.pause();
             self.schedule(now, index);
@@ -326,10 +330,10 @@ impl Core {
         if !self.is_open(index) {
             return;
         }
-        if self.peers[index].flags.backlogged {
+        if self.peers[index].flags.has(flag::BACKLOGGED) {
             self.pongs.insert(index, input.get(ping).to_vec());
         } else if self.may_reply_in_place(index) {
-            input.reply_with(&HeaderBytes::new(Opcode::Pong, ping.len(), None), ping);
+            input.reply_with(&HeaderBytes::bare(Opcode::Pong, ping.len()), ping);
         } else {
             self.move_reply(index, input);
             self.control(Opcode::Pong, index, input.get(ping));
@@ -363,7 +367,7 @@ impl Core {
     pub(super) fn queue_rest(&mut self, now: Now, index: u32, reply: &[u8], n: usize) {
         let peer = &mut self.peers[index];
         peer.outbox.queue_rest(reply, n, &mut self.commons.pool);
-        peer.flags.blocked = true;
+        peer.flags.set(flag::BLOCKED, true);
         self.queued(now, index);
     }
 
@@ -391,8 +395,7 @@ impl Core {
     #[inline]
     pub(super) fn dirty(&mut self, index: u32) {
         let flags = &mut self.peers[index].flags;
-        if !flags.dirty {
-            flags.dirty = true;
+        if !flags.replace(flag::DIRTY, true) {
             self.dirty.push(index);
         }
     }
@@ -402,11 +405,11 @@ impl Core {
     pub(super) fn next_dirty(&mut self) -> Option<u32> {
         while let Some(index) = self.dirty.pop() {
             let peer = &mut self.peers[index];
-            peer.flags.dirty = false;
+            peer.flags.set(flag::DIRTY, false);
             if peer.outbox.is_empty() {
                 continue;
             }
-            if !peer.flags.blocked {
+            if !peer.flags.has(flag::BLOCKED) {
                 return Some(index);
             }
             peer.outbox.own(&self.log, &mut self.commons.pool);
@@ -423,7 +426,7 @@ impl Core {
         let peer = &mut self.peers[index];
         peer.outbox.advance(n, &self.log, &mut self.commons.pool);
         let waits = peer.outbox.len();
-        peer.flags.blocked = waits > 0;
+        peer.flags.set(flag::BLOCKED, waits > 0);
         if n > 0 {
             peer.took_at = Stamp::at(now.tick);
         }
@@ -433,12 +436,14 @@ impl Core {
         if waits > soft {
             self.queued(now, index);
         }
-        self.peers[index].flags.backlogged && waits <= soft && self.no_longer_backlogged(now, index)
+        self.peers[index].flags.has(flag::BACKLOGGED)
+            && waits <= soft
+            && self.no_longer_backlogged(now, index)
     }
 
     fn no_longer_backlogged(&mut self, now: Now, index: u32) -> bool {
-        self.peers[index].flags.backlogged = false;
-        if !self.peers[index].flags.held {
+        self.peers[index].flags.set(flag::BACKLOGGED, false);
+        if !self.peers[index].flags.has(flag::HELD) {
             self.peers[index].conn.resume(now);
         }
         self.schedule(now, index);
@@ -455,13 +460,13 @@ impl Core {
 
     pub(super) fn pause(&mut self, index: u32) {
         let peer = &mut self.peers[index];
-        peer.flags.held = true;
+        peer.flags.set(flag::HELD, true);
         peer.conn.pause();
     }
 
     pub(super) fn resume(&mut self, now: Now, index: u32) {
         let peer = &mut self.peers[index];
-        if std::mem::take(&mut peer.flags.held) && !peer.flags.backlogged {
+        if peer.flags.replace(flag::HELD, false) && !peer.flags.has(flag::BACKLOGGED) {
             peer.conn.resume(now);
             self.schedule(now, index);
             self.resume_reading(index);
@@ -472,7 +477,7 @@ impl Core {
 
     /// Has the connection failed when the handler has returned.
     fn doom(&mut self, index: u32, fault: Fault) {
-        if !std::mem::replace(&mut self.peers[index].flags.doomed, true) {
+        if !self.peers[index].flags.replace(flag::DOOMED, true) {
             self.doomed.push((index, fault));
         }
     }
@@ -500,7 +505,9 @@ impl Core {
     /// Frees what a connection that is given up holds; of its queue it keeps the frame that was begun, if small.
     pub(super) fn cut(&mut self, index: u32) {
         let peer = &mut self.peers[index];
-        peer.flags.mute |= !peer.outbox.cut(&mut self.commons.pool);
+        if !peer.outbox.cut(&mut self.commons.pool) {
+            peer.flags.set(flag::MUTE, true);
+        }
     }
 
     /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.
@@ -515,7 +522,7 @@ impl Core {
     pub(super) fn stalled(&self, now: Now, index: u32) -> Option<Fault> {
         let (peer, limits) = (&self.peers[index], &self.commons.limits);
         let stalled = self.is_open(index)
-            && peer.flags.backlogged
+            && peer.flags.has(flag::BACKLOGGED)
             && limits.outbox_stall_ms_max > 0
             && peer.took_at.elapsed(now.tick) >= limits.outbox_stall_ms_max;
         let queued = peer.outbox.len() as u64;
@@ -525,7 +532,7 @@ impl Core {
     /// Sees to it that the peer is looked at when its earliest deadline has come.
     pub(super) fn schedule(&mut self, now: Now, index: u32) {
         let (peer, limits) = (&self.peers[index], &self.commons.limits);
-        let stall = (peer.flags.backlogged && limits.outbox_stall_ms_max > 0)
+        let stall = (peer.flags.has(flag::BACKLOGGED) && limits.outbox_stall_ms_max > 0)
             .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
         let deadline = [peer.conn.deadline(now, &self.commons), stall].into_iter().flatten().min();
         if let Some(at) = deadline {

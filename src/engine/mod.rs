@@ -15,13 +15,14 @@ pub use context::Context;
 pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
 
 use self::{
-    context::{Current, NOBODY},
+    context::{Current, Left, NOBODY},
     core::Core,
+    peers::flag,
 };
 use crate::{
     config::Config,
     conn::{
-        self, ConnectionState, Expired, Fault, Head, Incoming, Input, MESSAGE_HEADROOM, Place, Step, Upgrade,
+        self, ConnectionState, Expired, Fault, Head, Input, MESSAGE_HEADROOM, Message, Place, Step, Upgrade,
     },
     time::{Now, Tick},
     wire::{
@@ -30,6 +31,7 @@ use crate::{
         handshake::{Refusal, Request},
     },
 };
+use std::ops::Range;
 
 /// Something to do with a socket, or with all of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -137,10 +139,21 @@ impl<H: Handler> Engine<H> {
     /// Bytes came from `id`. All are taken; then write what [`Engine::poll_reply`] has, before the next read.
     pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
         let Some(index) = self.core.peers.find(id) else { return };
+        let message_bytes_max = self.core.commons.limits.message_bytes_max;
+        self.core.peers[index].conn.heard(now);
         loop {
+            while let Some((opcode, range)) =
+                self.core.peers[index].conn.receive_whole(input, message_bytes_max)
+            {
+                self.deliver(now, id, opcode, range, input);
+                self.settle(now);
+            }
             let step = self.core.peers[index].conn.receive(now, input, &mut self.core.commons);
             match step {
-                Ok(Step::Message(incoming)) => self.deliver(now, index, incoming, input),
+                Ok(Step::Message(incoming)) => match incoming.place {
+                    Place::Input(range) => self.deliver(now, id, incoming.opcode, range, input),
+                    Place::Kept => self.deliver_kept(now, id, incoming.opcode, input),
+                },
                 Ok(Step::Pending) => break,
                 step => {
                     // What follows is queued behind the replies so far, but for a Pong that goes back in place too.
@@ -220,8 +233,8 @@ impl<H: Handler> Engine<H> {
     pub fn handle_writable(&mut self, id: ConnId) {
         let Some(index) = self.core.peers.find(id) else { return };
         let peer = &mut self.core.peers[index];
-        if peer.flags.blocked {
-            peer.flags.blocked = false;
+        if peer.flags.has(flag::BLOCKED) {
+            peer.flags.set(flag::BLOCKED, false);
             self.core.dirty(index);
         }
     }
@@ -294,7 +307,7 @@ impl<H: Handler> Engine<H> {
     pub fn wants_read(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| {
             let peer = &self.core.peers[index];
-            let waits = peer.flags.backlogged || peer.flags.held;
+            let waits = peer.flags.has(flag::BACKLOGGED) || peer.flags.has(flag::HELD);
             !(waits && peer.conn.state() == ConnectionState::Open)
         })
     }
@@ -306,7 +319,7 @@ impl<H: Handler> Engine<H> {
             return Some(Transmit { id, first: input.reply(), second: &[] });
         }
         let peer = &self.core.peers[self.core.peers.find(id)?];
-        if peer.outbox.is_empty() || peer.flags.blocked || peer.flags.hears_others {
+        if peer.outbox.is_empty() || peer.flags.has(flag::BLOCKED) || peer.flags.has(flag::HEARS_OTHERS) {
             return None;
         }
         let (first, second) = peer.outbox.slices(&self.core.log);
@@ -338,42 +351,39 @@ impl<H: Handler> Engine<H> {
 
     // ------------------------------------------------------------------ what steps lead to
 
+    /// A message that lies in the input: sent back as it is, it goes out from there.
     #[inline]
-    fn deliver(&mut self, now: Now, index: u32, incoming: Incoming, input: &mut Input) {
-        match incoming.place {
-            Place::Input(range) => {
-                let payload = input.get(range.clone());
-                match self.call_on_message(now, index, incoming.opcode, payload, input) {
-                    Ok((echo, reply_moved)) => {
-                        if reply_moved {
-                            input.clear_reply();
-                        }
-                        if let Some(opcode) = echo {
-                            input.reply_with(&HeaderBytes::new(opcode, range.len(), None), range);
-                        }
-                    }
-                    Err(fault) => {
-                        self.core.move_reply(index, input);
-                        self.fail(now, index, fault);
-                    }
-                }
+    fn deliver(&mut self, now: Now, id: ConnId, opcode: Opcode, range: Range<usize>, input: &mut Input) {
+        let message = match conn::message_of(opcode, input.get(range.clone())) {
+            Ok(message) => message,
+            Err(fault) => {
+                self.core.move_reply(id.index, input);
+                return self.fail(now, id.index, fault);
             }
-            Place::Kept => self.deliver_kept(now, index, incoming.opcode, input),
+        };
+        let left = self.call_on_message(now, id, message, input);
+        if left.reply_moved {
+            input.clear_reply();
+        }
+        if let Some(opcode) = left.echo {
+            input.reply_with(&HeaderBytes::bare(opcode, range.len()), range);
         }
     }
 
     /// A message that was assembled in a buffer of its own: sent back as it is, that buffer becomes the outbox.
-    fn deliver_kept(&mut self, now: Now, index: u32, opcode: Opcode, input: &mut Input) {
+    fn deliver_kept(&mut self, now: Now, id: ConnId, opcode: Opcode, input: &mut Input) {
+        let index = id.index;
         let (mut buffer, range) = self.core.peers[index].conn.take_message();
-        match self.call_on_message(now, index, opcode, &buffer[range.clone()], input) {
-            Ok((echo, reply_moved)) => {
-                if reply_moved {
+        match conn::message_of(opcode, &buffer[range.clone()]) {
+            Ok(message) => {
+                let left = self.call_on_message(now, id, message, input);
+                if left.reply_moved {
                     input.clear_reply();
                 }
-                if let Some(opcode) = echo {
+                if let Some(opcode) = left.echo {
                     self.core.move_reply(index, input);
                     if self.core.peers[index].outbox.is_empty() {
-                        let header = HeaderBytes::new(opcode, range.len(), None);
+                        let header = HeaderBytes::bare(opcode, range.len());
                         let start = MESSAGE_HEADROOM - header.len();
                         buffer[start..MESSAGE_HEADROOM].copy_from_slice(&header);
                         return self.core.adopt(index, buffer, start..range.end);
@@ -389,23 +399,14 @@ impl<H: Handler> Engine<H> {
         self.core.commons.pool.give(Vec::from(buffer));
     }
 
-    /// Calls the handler with a message; gives back what it left to do: an echo, and whether the replies in place
-    /// were moved.
+    /// Calls the handler with a message; what it left to be done.
     #[inline]
-    fn call_on_message(
-        &mut self,
-        now: Now,
-        index: u32,
-        opcode: Opcode,
-        payload: &[u8],
-        input: &Input,
-    ) -> Result<(Option<Opcode>, bool), Fault> {
-        let message = conn::message_of(opcode, payload)?;
-        let id = self.core.peers.id(index);
-        let current = Current { index, input, payload, echo: None, reply_moved: false };
-        let mut cx = Context { core: &mut self.core, now, turn: index, current: Some(current) };
+    fn call_on_message(&mut self, now: Now, id: ConnId, message: Message<'_>, input: &Input) -> Left {
+        let payload = message.as_bytes();
+        let current = Current { id, input, payload, left: Left::default() };
+        let mut cx = Context { core: &mut self.core, now, turn: id.index, current: Some(current) };
         self.handler.on_message(&mut cx, id, message);
-        Ok(cx.current.map_or((None, false), |current| (current.echo, current.reply_moved)))
+        cx.current.map_or(Left::default(), |current| current.left)
     }
 
     fn upgrade(&mut self, now: Now, index: u32, head: Head, input: &Input) {
@@ -439,7 +440,7 @@ impl<H: Handler> Engine<H> {
     }
 
     fn opened(&mut self, now: Now, index: u32) {
-        self.core.peers[index].flags.opened = true;
+        self.core.peers[index].flags.set(flag::OPENED, true);
         let id = self.core.peers.id(index);
         self.handler.on_open(&mut Context::of(&mut self.core, now, index), id);
     }
@@ -461,7 +462,7 @@ impl<H: Handler> Engine<H> {
         if matches!(fault, Fault::SlowReader { .. } | Fault::BudgetSpent { .. }) {
             self.core.cut(index);
         }
-        if self.core.peers[index].flags.mute {
+        if self.core.peers[index].flags.has(flag::MUTE) {
             self.core.abandon(now, index);
         }
         self.core.with_outbox(index, |conn, commons, out| conn.fail(now, fault, commons, out));
@@ -483,7 +484,7 @@ impl<H: Handler> Engine<H> {
 
     /// Tells the handler that an open connection is over, once; what it queued before is still written.
     fn closed(&mut self, now: Now, index: u32, closed: &Closed<'_>) {
-        let opened = std::mem::take(&mut self.core.peers[index].flags.opened);
+        let opened = self.core.peers[index].flags.replace(flag::OPENED, false);
         self.core.topics.remove_peer(index);
         if opened {
             let id = self.core.peers.id(index);

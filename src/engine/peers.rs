@@ -1,7 +1,7 @@
 //! The peers: a slab whose slots carry a generation, so that a stale id finds nothing.
 
 use super::{ConnId, PeerInfo, outbox::Outbox};
-use crate::{conn::Connection, time::Stamp};
+use crate::{bits::Bits, conn::Connection, time::Stamp};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// One peer. Two cache lines: what every frame touches is here, what it does not is in [`Peers::infos`].
@@ -12,31 +12,31 @@ pub(super) struct Peer {
     /// While backlogged: when the peer last took a byte.
     pub(super) took_at: Stamp,
     generation: u32,
-    pub(super) flags: Flags,
+    pub(super) flags: Bits,
 }
 
-/// What is true of a peer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Flags {
-    pub(super) occupied: bool,
+/// What may be true of a peer.
+pub(super) mod flag {
+    /// There is one in the slot.
+    pub(in super::super) const OCCUPIED: u16 = 1;
     /// `on_open` was called and `on_close` is owed.
-    pub(super) opened: bool,
+    pub(in super::super) const OPENED: u16 = 1 << 1;
     /// Its outbox is above the soft mark: it is not read.
-    pub(super) backlogged: bool,
+    pub(in super::super) const BACKLOGGED: u16 = 1 << 2;
     /// The handler asked that it is not read.
-    pub(super) held: bool,
+    pub(in super::super) const HELD: u16 = 1 << 3;
     /// Its socket took less than it was given; it is writable again later.
-    pub(super) blocked: bool,
+    pub(in super::super) const BLOCKED: u16 = 1 << 4;
     /// It is on the list of those to be written to.
-    pub(super) dirty: bool,
+    pub(in super::super) const DIRTY: u16 = 1 << 5;
     /// It was sent what another connection brought: it is written to once, when all have been read.
-    pub(super) hears_others: bool,
+    pub(in super::super) const HEARS_OTHERS: u16 = 1 << 6;
     /// It is to be failed as soon as the handler returns.
-    pub(super) doomed: bool,
+    pub(in super::super) const DOOMED: u16 = 1 << 7;
     /// What it was sent ends inside a frame: a Close cannot follow.
-    pub(super) mute: bool,
+    pub(in super::super) const MUTE: u16 = 1 << 8;
     /// Its socket is to be closed: that was said once.
-    pub(super) dropped: bool,
+    pub(in super::super) const DROPPED: u16 = 1 << 9;
 }
 
 /// All peers of an engine.
@@ -58,7 +58,8 @@ impl Peers {
     }
 
     pub(super) fn insert(&mut self, conn: Connection, info: PeerInfo) -> ConnId {
-        let flags = Flags { occupied: true, ..Flags::default() };
+        let mut flags = Bits::default();
+        flags.set(flag::OCCUPIED, true);
         let took_at = Stamp::default();
         match self.free.pop() {
             Some(index) => {
@@ -77,9 +78,9 @@ impl Peers {
 
     pub(super) fn remove(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        debug_assert!(slot.flags.occupied && slot.outbox.held_bytes() == 0);
+        debug_assert!(slot.flags.has(flag::OCCUPIED) && slot.outbox.held_bytes() == 0);
         slot.generation = slot.generation.wrapping_add(1);
-        slot.flags = Flags::default();
+        slot.flags = Bits::default();
         self.free.push(index);
         if self.len() == 0 {
             self.trim();
@@ -90,7 +91,7 @@ impl Peers {
     #[inline]
     pub(super) fn find(&self, id: ConnId) -> Option<u32> {
         let slot = self.slots.get(id.index as usize)?;
-        (slot.generation == id.generation && slot.flags.occupied).then_some(id.index)
+        (slot.generation == id.generation && slot.flags.has(flag::OCCUPIED)).then_some(id.index)
     }
 
     pub(super) fn id(&self, index: u32) -> ConnId {
@@ -102,14 +103,14 @@ impl Peers {
     }
 
     pub(super) fn is_occupied(&self, index: u32) -> bool {
-        self.slots.get(index as usize).is_some_and(|peer| peer.flags.occupied)
+        self.slots.get(index as usize).is_some_and(|peer| peer.flags.has(flag::OCCUPIED))
     }
 
     /// The connection that holds most bytes, and how many.
     pub(super) fn largest_holder(&self) -> Option<(u32, usize)> {
         (0..self.end())
             .map(|index| (index, &self[index]))
-            .filter(|(_, peer)| peer.flags.occupied && !peer.flags.doomed)
+            .filter(|(_, peer)| peer.flags.has(flag::OCCUPIED) && !peer.flags.has(flag::DOOMED))
             .map(|(index, peer)| (index, peer.outbox.held_bytes() + peer.conn.held_bytes()))
             .max_by_key(|&(_, held)| held)
             .filter(|&(_, held)| held > 0)
@@ -174,5 +175,25 @@ impl std::ops::IndexMut<u32> for Peers {
     #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Peer {
         &mut self.slots[index as usize]
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_peer_is_two_cache_lines_and_its_address_a_third_of_one() {
+        assert_eq!(size_of::<Peer>(), 128);
+        assert_eq!(size_of::<PackedInfo>(), 22);
+    }
+
+    #[test]
+    fn a_packed_address_is_the_one_that_was_packed() {
+        for text in ["127.0.0.1:4863", "[::1]:80", "[2001:db8::7]:65535", "0.0.0.0:0"] {
+            let info = PeerInfo { address: Some(text.parse().unwrap()), listener: 3 };
+            assert_eq!(PackedInfo::from(info).unpack(), info);
+        }
+        let unix = PeerInfo { address: None, listener: u16::MAX };
+        assert_eq!(PackedInfo::from(unix).unpack(), unix);
     }
 }

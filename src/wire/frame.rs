@@ -110,9 +110,22 @@ impl HeaderBytes {
     /// The header of a final, unfragmented frame with `len` bytes of payload, masked where `key` is given.
     #[inline]
     pub fn new(opcode: Opcode, len: usize, key: Option<[u8; 4]>) -> HeaderBytes {
+        let mut header = HeaderBytes::bare(opcode, len);
+        if let Some(key) = key {
+            let end = usize::from(header.len);
+            header.bytes[1] |= MASK;
+            header.bytes[end..end + 4].copy_from_slice(&key);
+            header.len += 4;
+        }
+        header
+    }
+
+    /// The header of a final, unfragmented, unmasked frame with `len` bytes of payload: a server's.
+    #[inline]
+    pub fn bare(opcode: Opcode, len: usize) -> HeaderBytes {
         let mut bytes = [0; HEADER_BYTES_MAX];
         bytes[0] = FIN | opcode as u8;
-        let mut end = match len {
+        let end = match len {
             0..=125 => {
                 bytes[1] = len as u8;
                 2
@@ -128,12 +141,15 @@ impl HeaderBytes {
                 10
             }
         };
-        if let Some(key) = key {
-            bytes[1] |= MASK;
-            bytes[end..end + 4].copy_from_slice(&key);
-            end += 4;
-        }
-        HeaderBytes { bytes, len: end as u8 }
+        HeaderBytes { bytes, len: end }
+    }
+}
+
+impl HeaderBytes {
+    /// The bytes of the header and, behind them, as many zeros as the longest has more.
+    #[inline]
+    pub(crate) fn padded(&self) -> &[u8; HEADER_BYTES_MAX] {
+        &self.bytes
     }
 }
 

@@ -20,29 +20,28 @@ pub fn rotated(key: [u8; 4], n: usize) -> [u8; 4] {
 const WIDE: usize = 64;
 
 fn apply_wide(payload: &mut [u8], key: [u8; 4]) {
-    let word = u32::from_ne_bytes(key);
-    let lane = [word; WIDE / 4];
-    let mut chunks = payload.chunks_exact_mut(WIDE);
-    for chunk in &mut chunks {
-        for (bytes, key) in chunk.chunks_exact_mut(4).zip(lane) {
-            let masked = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) ^ key;
-            bytes.copy_from_slice(&masked.to_ne_bytes());
+    let lane = u32::from_ne_bytes(key);
+    let (chunks, rest) = payload.as_chunks_mut::<WIDE>();
+    for chunk in chunks {
+        for bytes in chunk.as_chunks_mut::<4>().0 {
+            *bytes = (u32::from_ne_bytes(*bytes) ^ lane).to_ne_bytes();
         }
     }
-    apply_narrow(chunks.into_remainder(), key);
+    apply_narrow(rest, key);
 }
 
 #[inline]
 fn apply_narrow(payload: &mut [u8], key: [u8; 4]) {
-    let word = u64::from(u32::from_ne_bytes(key));
-    let word = word | word << 32;
-    let mut chunks = payload.chunks_exact_mut(8);
-    for chunk in &mut chunks {
-        let mut bytes = [0; 8];
-        bytes.copy_from_slice(chunk);
-        chunk.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ word).to_ne_bytes());
+    let lane = u128::from(u32::from_ne_bytes(key)) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
+    let (chunks, rest) = payload.as_chunks_mut::<16>();
+    for bytes in chunks {
+        *bytes = (u128::from_ne_bytes(*bytes) ^ lane).to_ne_bytes();
     }
-    for (byte, key) in chunks.into_remainder().iter_mut().zip(key.into_iter().cycle()) {
+    let (words, rest) = rest.as_chunks_mut::<4>();
+    for bytes in words {
+        *bytes = (u32::from_ne_bytes(*bytes) ^ lane as u32).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key) {
         *byte ^= key;
     }
 }
