@@ -190,7 +190,7 @@ impl Pool {
         if buffer.len() >= need {
             return;
         }
-        let mut larger = self.take_idle(want).unwrap_or_else(|| self.take(need));
+        let mut larger = self.take_idle(want.max(need)).unwrap_or_else(|| self.take(need));
         let used = used.min(buffer.len());
         larger[..used].copy_from_slice(&buffer[..used]);
         self.give(Vec::from(std::mem::replace(buffer, larger)));

@@ -94,6 +94,8 @@ pub enum Fault {
     BudgetSpent {
         /// Bytes it holds.
         held: u64,
+        /// The budget.
+        limit: u64,
     },
 }
 
@@ -152,8 +154,8 @@ impl fmt::Display for Fault {
             Fault::SlowReader { queued, limit } => {
                 write!(f, "peer reads too slowly: {queued} bytes wait (at most {limit})")
             }
-            Fault::BudgetSpent { held } => {
-                write!(f, "server is out of buffers; this connection holds most: {held} bytes")
+            Fault::BudgetSpent { held, limit } => {
+                write!(f, "server is out of buffers (at most {limit} bytes); this peer holds most: {held}")
             }
         }
     }

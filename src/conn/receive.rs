@@ -90,11 +90,11 @@ impl Connection {
         }
     }
 
-    /// The peer shows life.
+    /// The peer shows life; whether it had been asked for it, so that its next deadline is an earlier one.
     #[inline]
-    pub(crate) fn heard(&mut self, now: Now) {
+    pub(crate) fn heard(&mut self, now: Now) -> bool {
         self.heard_at = Stamp::at(now.tick);
-        self.flags.set(PINGED, false);
+        self.flags.replace(PINGED, false)
     }
 
     /// The message of a step, checked to be UTF-8 where it is text.

@@ -35,6 +35,8 @@ pub(super) struct Core {
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
     pub(super) stopping: bool,
+    /// Connections that are held only to be told that there are too many.
+    refused: usize,
     dirty: Vec<u32>,
     doomed: Vec<(u32, Fault)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
@@ -45,7 +47,7 @@ pub(super) struct Core {
     subprotocols_strict: bool,
 }
 
-/// Connections above the limit that are held for as long as it takes to tell them so.
+/// Connections above the limit that may linger at a time.
 const REFUSED_MAX: usize = 32;
 /// The log's bytes at most: what is published past it is queued for each member on its own.
 const LOG_BYTES_MAX: usize = 4 << 20;
@@ -62,6 +64,7 @@ impl Core {
             tick_ms: config.tick_ms,
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
             stopping: false,
+            refused: 0,
             dirty: Vec::new(),
             doomed: Vec::new(),
             pongs: HashMap::new(),
@@ -74,21 +77,18 @@ impl Core {
 
     // ------------------------------------------------------------------ coming and going
 
-    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> Option<ConnId> {
+    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
         let refusal = self.refusal_for(&info);
-        let limit = self.connections_max();
-        if refusal.is_some() && self.peers.len() >= limit.saturating_add(REFUSED_MAX) {
-            return None;
-        }
         let id = self.peers.insert(Connection::server(now, &mut self.commons), info);
-        if let Some(address) = self.counted(&info) {
-            *self.per_address.entry(address).or_insert(0) += 1;
-        }
         self.schedule(now, id.index);
         if let Some(refusal) = refusal {
+            self.refused += 1;
+            self.peers[id.index].flags.set(flag::REFUSED, true);
             self.refuse(now, id.index, &refusal);
+        } else if let Some(address) = self.counted(&info) {
+            *self.per_address.entry(address).or_insert(0) += 1;
         }
-        Some(id)
+        id
     }
 
     /// Why a connection from there is not wanted now.
@@ -97,7 +97,7 @@ impl Core {
         let same = self.counted(info).and_then(|address| self.per_address.get(&address));
         if self.stopping {
             Some(Refusal::Unavailable("the server is stopping"))
-        } else if self.peers.len() >= self.connections_max() {
+        } else if self.peers.len() - self.refused >= self.connections_max() {
             Some(Refusal::Unavailable("the server has as many connections as it may have"))
         } else if same.is_some_and(|&count| count >= per_address) {
             Some(Refusal::Unavailable("this address has as many connections as it may have"))
@@ -171,6 +171,8 @@ impl Core {
         let ending = match peer.conn.ending(now) {
             // Both have said Close, and the one who stops waits for nobody.
             Ending::Shutdown if self.stopping && peer.conn.closed_cleanly() => Ending::Drop,
+            // In a flood of those that are too many, only the first ones' descriptors are kept to see the answer off.
+            Ending::Shutdown if peer.flags.has(flag::REFUSED) && self.refused > REFUSED_MAX => Ending::Drop,
             ending => ending,
         };
         let id = self.peers.id(index);
@@ -199,7 +201,9 @@ impl Core {
         peer.outbox.clear(&mut self.commons.pool);
         self.wheel.cancel(index);
         self.pongs.remove(&index);
-        if let Some(address) = self.counted(&self.peers.info(index))
+        if self.peers[index].flags.has(flag::REFUSED) {
+            self.refused -= 1;
+        } else if let Some(address) = self.counted(&self.peers.info(index))
             && let Some(count) = self.per_address.get_mut(&address)
         {
             *count -= 1;
@@ -326,7 +330,7 @@ impl Core {
     }
 
     /// Answers a Ping, §5.5.2: each, and in order; to a peer that does not read, the latest one only (§5.5.3).
-    pub(super) fn pong(&mut self, index: u32, ping: Range<usize>, input: &mut Input) {
+    pub(super) fn pong(&mut self, now: Now, index: u32, ping: Range<usize>, input: &mut Input) {
         if !self.is_open(index) {
             return;
         }
@@ -337,6 +341,7 @@ impl Core {
         } else {
             self.move_reply(index, input);
             self.control(Opcode::Pong, index, input.get(ping));
+            self.queued(now, index);
         }
     }
 
@@ -491,7 +496,7 @@ impl Core {
     pub(super) fn next_doomed(&mut self) -> Option<(u32, Fault)> {
         if self.doomed.is_empty() && self.is_over_budget() {
             let (index, held) = self.peers.largest_holder()?;
-            self.doom(index, Fault::BudgetSpent { held: held as u64 });
+            self.doom(index, self.budget_spent(held));
         }
         self.doomed.pop()
     }
@@ -514,8 +519,12 @@ impl Core {
     fn relieve(&mut self) {
         if let Some((index, held)) = self.peers.largest_holder() {
             self.cut(index);
-            self.doom(index, Fault::BudgetSpent { held: held as u64 });
+            self.doom(index, self.budget_spent(held));
         }
+    }
+
+    fn budget_spent(&self, held: usize) -> Fault {
+        Fault::BudgetSpent { held: held as u64, limit: self.commons.limits.buffered_bytes_max }
     }
 
     /// The peer has not taken a byte for too long while too much waits.
@@ -532,8 +541,9 @@ impl Core {
     /// Sees to it that the peer is looked at when its earliest deadline has come.
     pub(super) fn schedule(&mut self, now: Now, index: u32) {
         let (peer, limits) = (&self.peers[index], &self.commons.limits);
-        let stall = (peer.flags.has(flag::BACKLOGGED) && limits.outbox_stall_ms_max > 0)
-            .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
+        let stall =
+            (self.is_open(index) && peer.flags.has(flag::BACKLOGGED) && limits.outbox_stall_ms_max > 0)
+                .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
         let deadline = [peer.conn.deadline(now, &self.commons), stall].into_iter().flatten().min();
         if let Some(at) = deadline {
             self.wheel.schedule(index, at);

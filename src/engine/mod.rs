@@ -71,7 +71,7 @@ pub struct Transmit<'a> {
 ///
 /// let (now, mut input) = (Now::default(), Input::new(4096));
 /// let mut engine = Engine::new(&Config::default(), Echo, |bytes| bytes.fill(7));
-/// let id = engine.handle_accept(now, PeerInfo { address: None, listener: 0 }).unwrap();
+/// let id = engine.handle_accept(now, PeerInfo { address: None, listener: 0 });
 /// let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
 ///               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
 ///               \x81\x82\0\0\0\0hi";
@@ -114,9 +114,8 @@ impl<H: Handler> Engine<H> {
 
     // ------------------------------------------------------------------ in
 
-    /// A connection was accepted. `None`: close it at once; so many were refused lately that not even an answer can
-    /// be afforded.
-    pub fn handle_accept(&mut self, now: Now, info: PeerInfo) -> Option<ConnId> {
+    /// A connection was accepted. One too many is answered with 503 and closed: write that out before accepting more.
+    pub fn handle_accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
         self.core.accept(now, info)
     }
 
@@ -131,8 +130,11 @@ impl<H: Handler> Engine<H> {
     /// behind them.
     pub fn handle_filled(&mut self, now: Now, id: ConnId, n: usize) {
         let Some(index) = self.core.peers.find(id) else { return };
+        let was_pinged = self.core.peers[index].conn.heard(now);
         if let Err(fault) = self.core.peers[index].conn.fill(now, n) {
             self.fail(now, index, fault);
+        } else if was_pinged {
+            self.core.schedule(now, index);
         }
     }
 
@@ -140,7 +142,7 @@ impl<H: Handler> Engine<H> {
     pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
         let Some(index) = self.core.peers.find(id) else { return };
         let message_bytes_max = self.core.commons.limits.message_bytes_max;
-        self.core.peers[index].conn.heard(now);
+        let was_pinged = self.core.peers[index].conn.heard(now);
         loop {
             while let Some((opcode, range)) =
                 self.core.peers[index].conn.receive_whole(input, message_bytes_max)
@@ -161,7 +163,7 @@ impl<H: Handler> Engine<H> {
                         self.core.move_reply(index, input);
                     }
                     match step {
-                        Ok(Step::Ping(range)) => self.core.pong(index, range, input),
+                        Ok(Step::Ping(range)) => self.core.pong(now, index, range, input),
                         Ok(Step::Close { code, reason }) => {
                             self.peer_closed(now, index, code, input.get(reason));
                         }
@@ -179,7 +181,8 @@ impl<H: Handler> Engine<H> {
             }
             self.settle(now);
         }
-        if self.core.peers[index].conn.is_unfinished() {
+        // Every other deadline that a byte moves, it moves later.
+        if was_pinged || self.core.peers[index].conn.is_unfinished() {
             self.core.schedule(now, index);
         }
         self.settle(now);
@@ -441,6 +444,7 @@ impl<H: Handler> Engine<H> {
 
     fn opened(&mut self, now: Now, index: u32) {
         self.core.peers[index].flags.set(flag::OPENED, true);
+        self.core.schedule(now, index);
         let id = self.core.peers.id(index);
         self.handler.on_open(&mut Context::of(&mut self.core, now, index), id);
     }

@@ -37,6 +37,8 @@ pub(super) mod flag {
     pub(in super::super) const MUTE: u16 = 1 << 8;
     /// Its socket is to be closed: that was said once.
     pub(in super::super) const DROPPED: u16 = 1 << 9;
+    /// It is one too many, and does not count.
+    pub(in super::super) const REFUSED: u16 = 1 << 10;
 }
 
 /// All peers of an engine.

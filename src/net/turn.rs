@@ -126,7 +126,7 @@ impl<H: Handler> Server<H> {
     }
 
     fn accepted(&mut self, mut socket: Socket, info: PeerInfo) {
-        let Some(id) = self.engine.handle_accept(self.now, info) else { return };
+        let id = self.engine.handle_accept(self.now, info);
         if socket.register(self.poll.registry(), Token(id.index())).is_err() {
             self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::Other));
         }
@@ -135,6 +135,9 @@ impl<H: Handler> Server<H> {
         }
         self.slots[id.index()] = Slot { socket: Some(socket), ..Slot::default() };
         self.obey();
+        if self.engine.connections() > self.connections_max as usize {
+            self.flush(); // answers to those that are too many go out before there are more of them
+        }
     }
 
     fn ready(&mut self, index: u32, event: &mio::event::Event) {

@@ -51,10 +51,13 @@ impl<'a> Request<'a> {
         let count = parsed.headers.len();
         headers.truncate(count);
         let mut request = Request { target: ORIGIN_ROOT, host: "", key: "", headers };
-        request.check_message(target)?;
-        if method != "GET" {
-            return Err(Refusal::Method); // §4.2.1 item 1
+        request.check_target_and_host(target)?;
+        match method {
+            "GET" => {}
+            "HEAD" => return Err(Refusal::Head),
+            _ => return Err(Refusal::Method), // §4.2.1 item 1
         }
+        request.check_no_body()?;
         request.check_upgrade()?;
         Ok(request)
     }
@@ -102,8 +105,8 @@ impl<'a> Request<'a> {
         AcceptKey::of(self.key)
     }
 
-    /// What is asked of any HTTP/1.1 request: its target, one `Host`, no doubtful body.
-    fn check_message(&mut self, target: &'a str) -> Result<(), Refusal> {
+    /// What is asked of any HTTP/1.1 request.
+    fn check_target_and_host(&mut self, target: &'a str) -> Result<(), Refusal> {
         self.target = http::parse_target(target)
             .ok_or(Refusal::Malformed("the target is neither a path nor an http or ws URI"))?;
         // RFC 9112 §3.2: exactly one Host, and a valid one.
@@ -111,7 +114,11 @@ impl<'a> Request<'a> {
         if !http::is_host(self.host) {
             return Err(Refusal::Malformed("Host is no host and port"));
         }
-        // No body is read, so one that came would be taken for frames. RFC 9112 §6
+        Ok(())
+    }
+
+    /// No body is read, so one that came would be taken for frames. RFC 9112 §6
+    fn check_no_body(&self) -> Result<(), Refusal> {
         if self.lines("Transfer-Encoding").next().is_some() {
             return Err(Refusal::Malformed("a handshake has no body (Transfer-Encoding)"));
         }
@@ -241,6 +248,8 @@ pub enum Refusal {
     Origin,
     /// 405: the method is not GET.
     Method,
+    /// 405 without a body, as the answer to HEAD has none. RFC 9110 §9.3.2
+    Head,
     /// 408: the handshake took longer than `limit_ms`.
     Timeout {
         /// Milliseconds a handshake may take.
@@ -288,7 +297,7 @@ impl Refusal {
         match self {
             Refusal::Malformed(_) | Refusal::Subprotocol => 400,
             Refusal::Origin => 403,
-            Refusal::Method => 405,
+            Refusal::Method | Refusal::Head => 405,
             Refusal::Timeout { .. } => 408,
             Refusal::UpgradeRequired | Refusal::Version => 426,
             Refusal::HeadTooLarge { .. } | Refusal::TooManyHeaders { .. } => 431,
@@ -309,7 +318,7 @@ impl Refusal {
         );
         out.extend_from_slice(head.as_bytes());
         match self {
-            Refusal::Method => put_header("Allow", "GET", out),
+            Refusal::Method | Refusal::Head => put_header("Allow", "GET", out),
             Refusal::UpgradeRequired | Refusal::Version => {
                 put_header("Upgrade", "websocket", out);
                 put_header("Sec-WebSocket-Version", "13", out);
@@ -320,7 +329,9 @@ impl Refusal {
         let connection = if status == 426 { "Upgrade, close" } else { "close" };
         put_header("Connection", connection, out);
         out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(body.as_bytes());
+        if !matches!(self, Refusal::Head) {
+            out.extend_from_slice(body.as_bytes());
+        }
     }
 }
 
@@ -330,7 +341,7 @@ impl fmt::Display for Refusal {
             Refusal::Malformed(what) => write!(f, "malformed request: {what}"),
             Refusal::Subprotocol => f.write_str("none of the subprotocols offered is known here"),
             Refusal::Origin => f.write_str("pages of this origin may not connect"),
-            Refusal::Method => f.write_str("only GET is understood here"),
+            Refusal::Method | Refusal::Head => f.write_str("only GET is understood here"),
             Refusal::Timeout { limit_ms } => write!(f, "the handshake took longer than {limit_ms} ms"),
             Refusal::UpgradeRequired => f.write_str("this is a WebSocket endpoint: connect with ws://"),
             Refusal::Version => f.write_str("only version 13 of the WebSocket protocol is spoken here"),

@@ -2,6 +2,8 @@
 //!
 //! Header lines are taken apart by `httparse`; what it lets pass and the RFC does not is refused here.
 
+use std::net::Ipv6Addr;
+
 /// Where a head stands in the bytes that came so far.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HeadEnd {
@@ -66,18 +68,37 @@ pub fn is_host(host: &str) -> bool {
         Some(end) => host.split_at(end + 1),
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-    let name_is_right = match name.strip_prefix('[') {
-        Some(literal) => {
-            literal.len() > 2 && literal.bytes().all(|byte| is_name(byte) || b":]".contains(&byte))
-        }
-        None => !name.is_empty() && name.bytes().all(is_name),
+    let name_is_right = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(literal) => literal.parse::<Ipv6Addr>().is_ok() || is_future_literal(literal),
+        None => !name.is_empty() && is_registered_name(name),
     };
     let port_is_right = match port.strip_prefix(':') {
         Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.len() <= 5,
         None => port.is_empty(),
     };
     name_is_right && port_is_right
+}
+
+/// Unreserved characters, sub-delimiters and whole percent-escapes. RFC 3986 §3.2.2
+fn is_registered_name(name: &str) -> bool {
+    let mut escapes = name.split('%');
+    let is_plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte))
+    };
+    escapes.next().is_some_and(is_plain)
+        && escapes.all(|escape| {
+            escape.len() >= 2 && escape.bytes().take(2).all(|b| b.is_ascii_hexdigit()) && is_plain(escape)
+        })
+}
+
+/// An IP literal of a version yet to come: `v1.something`. RFC 3986 §3.2.2
+fn is_future_literal(literal: &str) -> bool {
+    let Some((version, address)) = literal.split_once('.') else { return false };
+    let version = version.strip_prefix(['v', 'V']).unwrap_or_default();
+    !version.is_empty()
+        && version.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && !address.is_empty()
+        && address.split(':').all(|part| !part.contains('%') && is_registered_name(part))
 }
 
 /// A request's target, taken apart. RFC 9112 §3.2
@@ -130,11 +151,23 @@ mod tests {
 
     #[test]
     fn r9110_7_2_hosts() {
-        for good in ["a", "example.com:80", "127.0.0.1:4863", "[::1]:4863", "[::1]", "a:", "xn--bcher-kva.ch"]
-        {
+        for good in [
+            "a",
+            "example.com:80",
+            "127.0.0.1:4863",
+            "[::1]:4863",
+            "[::1]",
+            "a:",
+            "xn--bcher-kva.ch",
+            "[v1.a:b]",
+            "%41",
+        ] {
             assert!(is_host(good), "{good}");
         }
-        for bad in ["", ":80", "a b", "a/b", "user@a", "a:8o", "[]", "[::1", "a:123456", "[::1]x", "ä"] {
+        for bad in [
+            "", ":80", "a b", "a/b", "user@a", "a:8o", "[]", "[::1", "a:123456", "[::1]x", "ä", "[zz]",
+            "%zz", "a%4",
+        ] {
             assert!(!is_host(bad), "{bad}");
         }
     }

@@ -26,10 +26,28 @@ fn s10_4_a_connection_past_the_limit_is_503_and_harms_nobody() {
 #[test]
 fn s10_4_connections_that_say_nothing_count() {
     let mut siege = Siege::begin(&["--connections-max", "20"]);
-    let silent: Vec<Peer> = (0..60).map(|_| siege.server.dial()).collect();
+    let silent: Vec<Peer> = (0..40).map(|_| siege.server.dial()).collect();
     siege.server.dial().send_regardless(UPGRADE).expect_refusal(&[503]);
     siege.expect_service();
     drop(silent);
+    siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s10_4_refusals_that_nobody_reads_are_bounded_and_harm_nobody() {
+    let mut siege = Siege::begin(&["--connections-max", "3", "--linger-ms-max", "2000"]);
+    let mut late: Vec<Peer> = (0..300).map(|_| siege.server.dial()).collect();
+    siege.expect_service();
+    let held = siege.server.descriptors() - siege.descriptors;
+    assert!(held < 100, "{held} descriptors for connections past the limit of 3");
+    // Each is told so, or is cut without a word where too many are being told already.
+    let told = late
+        .iter_mut()
+        .skip(2)
+        .filter_map(|peer| peer.status().map(|status| assert_eq!(status, 503)))
+        .count();
+    assert!(told > 0);
+    drop(late);
     siege.expect_descriptors_back().expect_recovery();
 }
 
@@ -58,11 +76,11 @@ fn s10_4_by_default_64_descriptors_are_kept_free() {
 }
 
 #[test]
-fn s10_4_no_descriptors_left_neither_spins_nor_harms() {
+fn s10_4_a_limit_past_the_descriptors_neither_spins_nor_harms() {
     let server = Server::spawn_with_descriptors(128, &["--connections-max", "1000"]);
     let mut siege = Siege::of(server);
     let mut early: Vec<Peer> = (0..60).map(|_| siege.server.open()).collect();
-    // More than there are descriptors: the last ones wait in the listener's queue, or are refused.
+    // More than there are descriptors: they are taken, wait in the listener's queue, or are refused.
     let mut late: Vec<Peer> = (0..120)
         .map(|_| {
             let mut peer = siege.server.dial();
@@ -77,21 +95,32 @@ fn s10_4_no_descriptors_left_neither_spins_nor_harms() {
     }
     siege.expect_service();
     drop(early);
-    // Whoever waited is served now: 60 places are free, and each that was refused frees one more.
-    let mut upgraded = Vec::new();
-    for mut peer in late.drain(..) {
-        if upgraded.len() < 100 {
-            let response = peer.expect_head();
-            assert!(matches!(response.status, 101 | 503), "{response:?}");
-            if response.status == 101 {
-                peer.expect_echo(b"welcome");
-                upgraded.push(peer);
-            }
+    for peer in &mut late {
+        match peer.status() {
+            Some(101) => drop(peer.expect_echo(b"welcome").finish()),
+            Some(status) => assert_eq!(status, 503),
+            None => {}
         }
     }
-    assert!(upgraded.len() >= 60, "{} upgraded", upgraded.len());
-    drop(upgraded);
+    drop(late);
     siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s10_4_no_descriptor_left_neither_spins_nor_harms() {
+    // Fewer than are kept free: one connection is taken, and those that are told so take the rest.
+    let server = Server::spawn_with_descriptors(32, &["--linger-ms-max", "1500"]);
+    let mut siege = Siege::of(server);
+    let mut late: Vec<Peer> = (0..60).map(|_| siege.server.dial()).collect();
+    siege.expect_service();
+    siege.server.expect_rest();
+    siege.expect_service();
+    // Whoever waits for a descriptor gets one when there is one.
+    for peer in &mut late {
+        assert_eq!(peer.status(), Some(503));
+    }
+    drop(late);
+    siege.expect_descriptors_back().expect_service();
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn s10_4_a_peer_that_reads_nothing_is_dropped_in_the_end() {
 #[test]
 fn s10_4_one_allowed_message_is_echoed_though_past_the_hard_mark() {
     let mut siege = Siege::begin(&[
-        "--outbox-soft-bytes",
+        "--outbox-bytes-soft",
         "10000",
         "--outbox-bytes-max",
         "20000",

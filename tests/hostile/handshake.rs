@@ -106,6 +106,22 @@ fn s4_2_1_the_head_cut_at_every_byte_upgrades() {
 }
 
 #[test]
+fn s4_2_1_heads_in_pieces_of_any_length_follow_each_other() {
+    let server = Server::spawn(&[]);
+    let mut neighbour = server.open();
+    for total in [UPGRADE.len(), 400, 700, 1_000, 300, 16_384, 5_000, 16_384, 600] {
+        let request = if total > UPGRADE.len() { padded(total) } else { UPGRADE.to_vec() };
+        let mut peer = server.dial();
+        for piece in request.chunks(total / 3 + 1) {
+            peer.send(piece);
+            neighbour.expect_echo(b"a turn");
+        }
+        peer.expect_upgrade();
+        peer.expect_echo(b"open");
+    }
+}
+
+#[test]
 fn s4_2_2_bytes_right_behind_the_head_are_frames() {
     let server = shared();
     let mut peer = server.dial();

@@ -48,11 +48,14 @@ fn s5_5_2_a_silent_peer_is_pinged_and_not_too_soon() {
 #[test]
 fn s5_5_2_a_peer_that_answers_pings_lives() {
     let server = Server::spawn(&PATIENT);
+    let begun = Instant::now();
     let mut peer = server.open();
     for _ in 0..6 {
         let payload = expect_ping(&mut peer);
         peer.send(&frame(0x8a, &payload));
     }
+    assert!(begun.elapsed() >= Duration::from_millis(6 * 150), "six pings in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(6), "six pings in {:?}", begun.elapsed());
     peer.expect_echo(b"alive");
 }
 

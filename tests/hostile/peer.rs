@@ -305,10 +305,21 @@ impl Peer {
     pub fn expect_refusal_head(&mut self, status: &[u16]) -> Response {
         let response = self.expect_head();
         assert!(status.contains(&response.status), "expected one of {status:?}, got {response:?}");
-        let connection = response.field("Connection");
-        assert!(connection.is_some_and(|v| v.eq_ignore_ascii_case("close")), "{response:?}");
+        let connection = response.field("Connection").unwrap_or_default();
+        let closes = connection.split(',').any(|token| token.trim().eq_ignore_ascii_case("close"));
+        assert!(closes, "{response:?}");
         assert_eq!(response.field("Sec-WebSocket-Accept"), None, "{response:?}");
         response
+    }
+
+    /// The status of the answer, or that the connection ended without one.
+    pub fn status(&mut self) -> Option<u16> {
+        while self.unread().len() < 12 {
+            if self.arrive() != Arrival::Bytes {
+                return None;
+            }
+        }
+        Some(self.expect_head().status)
     }
 
     /// The head of an answer, in the strict grammar of RFC 9112.

@@ -14,7 +14,7 @@ pub struct Siege {
     pub server: Server,
     pub neighbour: Peer,
     pub resident_bytes: u64,
-    descriptors: usize,
+    pub descriptors: usize,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -25,14 +25,15 @@ impl Siege {
 
     pub fn of(server: Server) -> Siege {
         let alone = alone();
-        let descriptors = server.descriptors() + 1;
+        let idle = server.descriptors();
         // Whatever is allocated once is allocated now.
         let mut first = server.open();
         first.expect_echo(&[b'w'; 100_000]).send(b"\x88\x80\0\0\0\0").expect(b"\x88\0").expect_end();
         drop(first);
+        wait_until("the first connection is gone", || server.descriptors() == idle);
         let mut neighbour = server.open();
         neighbour.expect_echo(b"before");
-        wait_until("the first connection is gone", || server.descriptors() == descriptors);
+        let descriptors = idle + 1;
         let resident_bytes = server.resident_bytes();
         Siege { server, neighbour, resident_bytes, descriptors, _alone: alone }
     }
@@ -74,9 +75,9 @@ impl Siege {
 #[track_caller]
 pub fn welcome(server: &Server) -> bool {
     let mut peer = server.dial();
-    let response = peer.send_regardless(UPGRADE).expect_head();
-    assert!(matches!(response.status, 101 | 503), "{response:?}");
-    response.status == 101 && {
+    let status = peer.send_regardless(UPGRADE).expect_head().status;
+    assert!(matches!(status, 101 | 503), "{status}");
+    status == 101 && {
         peer.expect_echo(b"welcome");
         true
     }
