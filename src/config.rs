@@ -102,7 +102,8 @@ pub struct Limits {
     /// Budget for all partial messages and outboxes together, in bytes. Default 0: a quarter of memory.
     /// Past it the connection that holds most is closed with 1013, then the next.
     pub buffered_bytes_max: u64,
-    /// Free buffers kept for reuse, in bytes. Default 16 MiB. Past it they go back to the allocator.
+    /// Free buffers kept for reuse, in bytes, beside as many again as are in use. Default 16 MiB. Past it they go back to
+    /// the operating system.
     pub pool_bytes_max: u32,
     /// Commands that other threads' `Remote`s may have waiting. Default 1,024. Past it: `RemoteError::Full`.
     pub remote_commands_max: u32,

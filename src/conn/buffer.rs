@@ -1,167 +1,108 @@
-//! Where bytes stay: one shared input buffer for the loop, and a pool of buffers that connections borrow.
+//! Where bytes stay that one read did not bring whole or one write did not take: blocks of a pool, which a connection
+//! holds only while it needs them.
 
-use crate::wire::frame::HeaderBytes;
-use std::ops::Range;
+use memmap2::MmapMut;
+use std::ops::{Deref, DerefMut};
 
-/// The buffer that every read of a loop goes into, with room in front for what a connection kept.
-///
-/// A connection that was cut in the middle of a header keeps those few bytes and has them written back in front
-/// of the next read, so there is one way to parse and an idle connection owns no buffer.
-///
-/// The reply to a message that is sent back as it came is written over it: an unmasked header is four bytes
-/// shorter than the masked one it replaces. [`Input::reply`] is that batch of frames.
-///
-/// ```
-/// let mut input = sockeye::Input::new(4096);
-/// input.space()[..2].copy_from_slice(b"\x81\x80");
-/// input.fill(2);
-/// assert_eq!(input.unread(), b"\x81\x80");
-/// ```
+/// Some memory, all of it initialised; what is in it is whatever its last user left. Two words.
 #[derive(Debug)]
-pub struct Input {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-    reply: Range<usize>,
+pub(crate) enum Block {
+    Heap(Box<[u8]>),
+    /// Its own pages, which go back to the operating system when it is dropped: an allocator keeps large blocks that
+    /// lie below a small one in use, and a crowd's memory would stay long after the crowd.
+    Mapped(Box<MmapMut>),
 }
 
-/// Bytes moved at a time when they are few, and how many are few: a call costs more than these.
-const CHUNK: usize = 16;
-const SMALL: usize = 256;
-/// Room behind, so that there is always a whole chunk to move.
-const TAILROOM: usize = CHUNK;
+/// A block of this size and more gets pages of its own.
+const MAPPED_BYTES: usize = 32 << 10;
 
-/// Room in front: the longest header and the longest control payload are kept, never more.
-const HEADROOM: usize = 256;
-
-impl Input {
-    /// A buffer for reads of at most `bytes` bytes.
-    pub fn new(bytes: usize) -> Input {
-        let bytes = vec![0; HEADROOM + bytes + TAILROOM].into_boxed_slice();
-        Input { bytes, start: HEADROOM, end: HEADROOM, reply: HEADROOM..HEADROOM }
+impl Block {
+    fn new(len: usize) -> Block {
+        // Where the process has as many maps as it may have, the heap has to do.
+        let mapped = (len >= MAPPED_BYTES).then(|| MmapMut::map_anon(len).ok()).flatten();
+        mapped.map_or_else(|| Block::Heap(vec![0; len].into()), |map| Block::Mapped(Box::new(map)))
     }
+}
 
-    /// Where to read into. What was unread or not yet replied is forgotten.
-    pub fn space(&mut self) -> &mut [u8] {
-        self.fill(0);
-        let end = self.bytes.len() - TAILROOM;
-        &mut self.bytes[HEADROOM..end]
+impl Default for Block {
+    fn default() -> Block {
+        Block::Heap(Box::default())
     }
+}
 
-    /// Says that the first `n` bytes of [`Input::space`] are filled.
-    ///
-    /// # Panics
-    /// When `n` is more than the space has.
-    pub fn fill(&mut self, n: usize) {
-        assert!(n <= self.bytes.len() - HEADROOM - TAILROOM, "more was filled than there was space");
-        (self.start, self.end) = (HEADROOM, HEADROOM + n);
-        self.reply = HEADROOM..HEADROOM;
-    }
-
-    /// What no connection has taken yet.
-    pub fn unread(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    /// The frames that answer in place, to be written to the peer whose input this was.
-    pub fn reply(&self) -> &[u8] {
-        &self.bytes[self.reply.clone()]
-    }
-
-    /// The bytes of a range that a step named.
-    #[inline]
-    pub fn get(&self, range: Range<usize>) -> &[u8] {
-        &self.bytes[range]
-    }
+impl Deref for Block {
+    type Target = [u8];
 
     #[inline]
-    pub(super) fn get_mut(&mut self, range: Range<usize>) -> &mut [u8] {
-        &mut self.bytes[range]
-    }
-
-    /// Takes `n` unread bytes; their range.
-    #[inline]
-    pub(super) fn take(&mut self, n: usize) -> Range<usize> {
-        debug_assert!(n <= self.end - self.start);
-        let range = self.start..self.start + n;
-        self.start = range.end;
-        range
-    }
-
-    pub(super) fn discard(&mut self) {
-        self.start = self.end;
-    }
-
-    /// Writes what a connection kept back in front of what it did not see yet.
-    pub(super) fn unshift(&mut self, kept: &[u8]) {
-        debug_assert!(kept.len() <= HEADROOM && self.start == HEADROOM);
-        self.start -= kept.len();
-        self.bytes[self.start..self.start + kept.len()].copy_from_slice(kept);
-    }
-
-    /// Whether nothing is to be replied in place.
-    #[inline]
-    pub(crate) fn reply_is_empty(&self) -> bool {
-        self.reply.is_empty()
-    }
-
-    pub(crate) fn clear_reply(&mut self) {
-        self.reply = HEADROOM..HEADROOM;
-    }
-
-    /// Adds a frame to the reply whose payload is `payload` of this input, already read and unmasked, behind a
-    /// header that is at most as long as the one it came with, less its masking key.
-    #[inline]
-    pub(crate) fn reply_with(&mut self, header: &HeaderBytes, payload: Range<usize>) {
-        if self.reply.is_empty() {
-            let start = payload.start - header.len();
-            self.put_header(start, header);
-            self.reply = start..payload.end;
-            return;
-        }
-        let at = self.reply.end;
-        let body = at + header.len();
-        debug_assert!(body <= payload.start);
-        self.reply.end = body + payload.len();
-        self.put_header(at, header);
-        if payload.len() <= SMALL && payload.start - body >= CHUNK {
-            return self.move_down(payload, body);
-        }
-        self.bytes.copy_within(payload, body);
-    }
-
-    /// Of each length that a bare header has, a copy of its own: a call that takes any length costs more.
-    #[inline]
-    fn put_header(&mut self, at: usize, header: &HeaderBytes) {
-        let bytes = header.padded();
-        match header.len() {
-            2 => self.bytes[at..at + 2].copy_from_slice(&bytes[..2]),
-            4 => self.bytes[at..at + 4].copy_from_slice(&bytes[..4]),
-            len => self.bytes[at..at + len].copy_from_slice(&bytes[..len]),
-        }
-    }
-
-    /// Moves a few bytes down, in whole chunks: past the end of the payload too, over what was read already.
-    #[inline]
-    fn move_down(&mut self, payload: Range<usize>, to: usize) {
-        let gap = payload.start - to;
-        debug_assert!(gap >= CHUNK);
-        let window = &mut self.bytes[to..payload.end + CHUNK];
-        let mut at = 0;
-        while at < payload.len() {
-            window.copy_within(at + gap..at + gap + CHUNK, at);
-            at += CHUNK;
+    fn deref(&self) -> &[u8] {
+        match self {
+            Block::Heap(bytes) => bytes,
+            Block::Mapped(map) => map,
         }
     }
 }
 
-/// Free buffers in classes of doubling size, and how many bytes are out.
-///
-/// A buffer that comes from here is as long as its class, so that a socket may read into all of it; what is in
-/// it is whatever the last user left. A connection holds one only while it needs one.
+impl DerefMut for Block {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Block::Heap(bytes) => bytes,
+            Block::Mapped(map) => map,
+        }
+    }
+}
+
+/// A block that is filled from the front; dereferences to what it is filled with.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    block: Block,
+    len: u32,
+}
+
+impl Buffer {
+    /// The first `len` bytes of `block`.
+    pub(crate) fn of(block: Block, len: usize) -> Buffer {
+        debug_assert!(len <= block.len());
+        Buffer { block, len: len as u32 }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.block.len()
+    }
+
+    /// Appends; [`Pool::reserve`] has made room.
+    #[inline]
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
+        let len = self.len as usize;
+        self.block[len..len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u32;
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len as u32);
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.block[..self.len as usize]
+    }
+}
+
+impl DerefMut for Buffer {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.block[..self.len as usize]
+    }
+}
+
+/// Free blocks in classes of doubling size, and how many bytes are out.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    classes: [Vec<Vec<u8>>; CLASSES],
+    classes: [Vec<Block>; CLASSES],
     idle_bytes: usize,
     idle_bytes_max: usize,
     held_bytes: usize,
@@ -169,7 +110,7 @@ pub(crate) struct Pool {
 
 const CLASSES: usize = 23;
 const SMALLEST: usize = 512;
-/// Beside its payload a buffer holds a header in front and a cut-off control frame behind.
+/// Beside its payload a block holds a header in front and a cut-off control frame behind.
 const SLACK: usize = 192;
 
 impl Pool {
@@ -177,92 +118,107 @@ impl Pool {
         Pool { classes: Default::default(), idle_bytes: 0, idle_bytes_max, held_bytes: 0 }
     }
 
-    /// Bytes of all buffers that are out.
+    /// Bytes of all blocks that are out.
+    #[inline]
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Makes `buffer` at least `need` bytes long and keeps its first `used` bytes.
+    /// Makes `block` at least `need` bytes long and keeps its first `used` bytes.
     ///
-    /// An idle buffer of `want` bytes is taken where there is one: its pages are there already. A new one is
-    /// made no larger than `need` asks, so that nobody grows memory by announcing.
-    pub(crate) fn grow(&mut self, buffer: &mut Box<[u8]>, used: usize, need: usize, want: usize) {
-        if buffer.len() >= need {
+    /// An idle block of `want` bytes is taken where there is one: its pages are there already. A new one is made no
+    /// larger than `need` asks, so that nobody grows memory by announcing.
+    pub(crate) fn grow(&mut self, block: &mut Block, used: usize, need: usize, want: usize) {
+        if block.len() >= need {
             return;
         }
         let mut larger = self.take_idle(want.max(need)).unwrap_or_else(|| self.take(need));
-        let used = used.min(buffer.len());
-        larger[..used].copy_from_slice(&buffer[..used]);
-        self.give(Vec::from(std::mem::replace(buffer, larger)));
+        let used = used.min(block.len());
+        larger[..used].copy_from_slice(&block[..used]);
+        self.give(std::mem::replace(block, larger));
     }
 
-    /// Makes room for `more` bytes behind the content of `buffer`, which is only appended to.
+    /// Makes room for `more` bytes behind the content of `buffer`.
     #[inline]
-    pub(crate) fn reserve(&mut self, buffer: &mut Vec<u8>, more: usize) {
+    pub(crate) fn reserve(&mut self, buffer: &mut Buffer, more: usize) {
         if buffer.capacity() - buffer.len() < more {
             self.reserve_slow(buffer, more);
         }
     }
 
     #[inline(never)]
-    fn reserve_slow(&mut self, buffer: &mut Vec<u8>, more: usize) {
-        let mut larger = self.take_any(buffer.len() + more);
-        larger.clear();
-        larger.extend_from_slice(buffer);
-        self.give(std::mem::replace(buffer, larger));
+    fn reserve_slow(&mut self, buffer: &mut Buffer, more: usize) {
+        let used = buffer.len();
+        self.grow(&mut buffer.block, used, used + more, used + more);
     }
 
-    /// A buffer of at least `len` bytes, all of them initialised.
-    pub(crate) fn take(&mut self, len: usize) -> Box<[u8]> {
-        whole(self.take_any(len))
-    }
-
-    fn take_idle(&mut self, len: usize) -> Option<Box<[u8]>> {
+    fn take_idle(&mut self, len: usize) -> Option<Block> {
         let class = class_for(len);
         let found = (class..(class + 2).min(CLASSES)).find(|&class| !self.classes[class].is_empty())?;
-        let buffer = self.classes[found].pop()?;
-        self.idle_bytes -= buffer.capacity();
-        self.held_bytes += buffer.capacity();
-        Some(whole(buffer))
+        let block = self.classes[found].pop()?;
+        self.idle_bytes -= block.len();
+        self.held_bytes += block.len();
+        Some(block)
     }
 
-    fn take_any(&mut self, len: usize) -> Vec<u8> {
+    /// A block of at least `len` bytes.
+    pub(crate) fn take(&mut self, len: usize) -> Block {
         let class = class_for(len);
-        let buffer = match self.classes.get_mut(class).and_then(Vec::pop) {
-            Some(buffer) => {
-                self.idle_bytes -= buffer.capacity();
-                buffer
+        let block = match self.classes.get_mut(class).and_then(Vec::pop) {
+            Some(block) => {
+                self.idle_bytes -= block.len();
+                block
             }
-            None => vec![0; size_of_class(class).max(len)],
+            None => Block::new(size_of_class(class)),
         };
-        self.held_bytes += buffer.capacity();
-        buffer
+        self.held_bytes += block.len();
+        block
     }
 
-    /// Gives a buffer back; an empty one that came from nowhere is welcome too.
+    /// Gives a block back; an empty one that came from nowhere is welcome too.
     #[inline]
-    pub(crate) fn give(&mut self, buffer: Vec<u8>) {
-        let bytes = buffer.capacity();
+    pub(crate) fn give(&mut self, block: Block) {
+        let bytes = block.len();
         if bytes == 0 {
             return;
         }
-        self.held_bytes = self.held_bytes.saturating_sub(bytes);
-        if bytes >= size_of_class(0) && self.idle_bytes + bytes <= self.idle_bytes_max {
-            self.idle_bytes += bytes;
-            let class = class_for(bytes + 1) - 1;
-            self.classes[class.min(CLASSES - 1)].push(buffer);
+        debug_assert!(self.held_bytes >= bytes);
+        self.held_bytes -= bytes;
+        self.idle_bytes += bytes;
+        self.classes[class_for(bytes)].push(block);
+        if self.idle_bytes > self.idle_bytes_max + self.held_bytes {
+            self.trim();
         }
+    }
+
+    /// Frees the largest until no more is idle than the limit, and as much again as is in use: what a busy crowd gives
+    /// and takes is not freed each time, and goes when the crowd does.
+    #[inline(never)]
+    fn trim(&mut self) {
+        for class in (0..CLASSES).rev() {
+            while self.idle_bytes > self.idle_bytes_max + self.held_bytes {
+                let Some(block) = self.classes[class].pop() else { break };
+                self.idle_bytes -= block.len();
+            }
+        }
+    }
+
+    pub(crate) fn give_buffer(&mut self, buffer: &mut Buffer) {
+        self.give(std::mem::take(buffer).block);
+    }
+
+    /// Frees what nobody uses, and the lists it was in.
+    pub(crate) fn clear(&mut self) {
+        self.classes = Default::default();
+        self.idle_bytes = 0;
     }
 }
 
-/// All of a buffer: what its last user left, and zeros where nobody wrote yet.
-fn whole(mut buffer: Vec<u8>) -> Box<[u8]> {
-    buffer.resize(buffer.capacity(), 0);
-    buffer.into_boxed_slice()
-}
-
+/// The class whose blocks are the smallest of at least `len` bytes.
 fn class_for(len: usize) -> usize {
-    len.saturating_sub(SLACK).div_ceil(SMALLEST).next_power_of_two().trailing_zeros() as usize
+    let class = len.saturating_sub(SLACK).div_ceil(SMALLEST).next_power_of_two().trailing_zeros() as usize;
+    assert!(class < CLASSES, "a limit of 1 GiB on what is buffered in one piece was passed");
+    class
 }
 
 fn size_of_class(class: usize) -> usize {
@@ -279,27 +235,32 @@ mod tests {
             let class = class_for(len);
             assert!(size_of_class(class) >= len);
             assert!(class == 0 || size_of_class(class - 1) < len);
-            assert_eq!(class_for(size_of_class(class) + 1) - 1, class);
+            assert_eq!(class_for(size_of_class(class)), class);
         }
+    }
+
+    #[test]
+    fn a_block_is_two_words() {
+        assert_eq!(size_of::<Block>(), 2 * size_of::<usize>());
     }
 
     #[test]
     fn what_is_given_back_above_the_cap_is_freed_and_what_is_out_is_counted() {
         let mut pool = Pool::new(1 << 20);
-        let buffers: Vec<_> = (0..4).map(|_| pool.take(400_000)).collect();
-        let each = buffers[0].len();
+        let blocks: Vec<_> = (0..4).map(|_| pool.take(400_000)).collect();
+        let each = blocks[0].len();
         assert_eq!(pool.held_bytes(), 4 * each);
-        buffers.into_iter().for_each(|buffer| pool.give(Vec::from(buffer)));
+        blocks.into_iter().for_each(|block| pool.give(block));
         assert_eq!((pool.held_bytes(), pool.idle_bytes), (0, each));
     }
 
     #[test]
-    fn a_buffer_grows_by_what_came_not_by_what_is_announced() {
+    fn a_block_grows_by_what_came_not_by_what_is_announced() {
         let mut pool = Pool::new(1 << 20);
-        let mut buffer = pool.take(600);
-        buffer[..3].copy_from_slice(b"abc");
-        pool.grow(&mut buffer, 3, 2_000, 16 << 20);
-        assert!(buffer.len() >= 2_000 && buffer.len() < 4_000);
-        assert_eq!(&buffer[..3], b"abc");
+        let mut block = pool.take(600);
+        block[..3].copy_from_slice(b"abc");
+        pool.grow(&mut block, 3, 2_000, 16 << 20);
+        assert!(block.len() >= 2_000 && block.len() < 4_000);
+        assert_eq!(&block[..3], b"abc");
     }
 }

@@ -5,13 +5,14 @@
 
 mod buffer;
 mod fault;
+mod input;
 mod keepalive;
 mod receive;
 mod send;
 
-pub use buffer::Input;
-pub(crate) use buffer::Pool;
+pub(crate) use buffer::{Block, Buffer, Pool};
 pub use fault::Fault;
+pub use input::Input;
 pub use keepalive::Expired;
 pub use receive::{Head, Incoming, Step};
 pub(crate) use receive::{Place, message_of};
@@ -185,7 +186,7 @@ impl Entropy {
 /// let Ok(Step::Head(head)) = connection.receive(now, &mut input, &mut commons) else { panic!() };
 /// let head = connection.head(&input, head).to_vec();
 /// let request = Request::parse(&head, 100).unwrap();
-/// connection.accept(now, &request, &Upgrade::accept(), &mut commons, &mut out);
+/// connection.accept(now, &request, &Upgrade::accept(), &mut out);
 /// assert!(out.starts_with(b"HTTP/1.1 101"));
 ///
 /// let Ok(Step::Message(incoming)) = connection.receive(now, &mut input, &mut commons) else { panic!() };
@@ -198,7 +199,7 @@ impl Entropy {
 pub struct Connection {
     /// A head or a message as far as it came; behind `filled`, the `kept` bytes of a cut-off header or control
     /// frame. From the pool, and empty while there is nothing to hold.
-    buffer: Box<[u8]>,
+    buffer: Block,
     filled: u32,
     kept: u8,
     flags: Bits,
@@ -284,7 +285,7 @@ impl Connection {
         let mut flags = Bits::default();
         flags.set(CLIENT, role == Role::Client);
         Connection {
-            buffer: Box::default(),
+            buffer: Block::default(),
             filled: 0,
             kept: 0,
             flags,
@@ -355,7 +356,7 @@ impl Connection {
 
     /// Gives back what the connection holds, when it is not needed any more.
     pub(crate) fn release(&mut self, commons: &mut Commons) {
-        commons.pool.give(Vec::from(std::mem::take(&mut self.buffer)));
+        commons.pool.give(std::mem::take(&mut self.buffer));
         (self.filled, self.kept) = (0, 0);
     }
 

@@ -1,7 +1,8 @@
 //! Receiving: RFC 6455 §5 in the order of its bytes, and the head of §4 before them.
 
 use super::{
-    Commons, Connection, Fault, Input, MESSAGE_HEADROOM, Message, PINGED, Receive, Role, State, Unfinished,
+    Block, Commons, Connection, Fault, Input, MESSAGE_HEADROOM, Message, PINGED, Receive, Role, State,
+    Unfinished,
 };
 use crate::{
     time::{Now, Stamp},
@@ -119,7 +120,7 @@ impl Connection {
     }
 
     /// Takes the buffer of a head that came in pieces out of the connection.
-    pub(crate) fn take_head(&mut self) -> Box<[u8]> {
+    pub(crate) fn take_head(&mut self) -> Block {
         self.filled = 0;
         std::mem::take(&mut self.buffer)
     }
@@ -546,7 +547,7 @@ impl Connection {
     }
 
     /// Takes the delivered message out of the connection: its buffer, and where in it the message is.
-    pub(crate) fn take_message(&mut self) -> (Box<[u8]>, Range<usize>) {
+    pub(crate) fn take_message(&mut self) -> (Block, Range<usize>) {
         debug_assert!(matches!(self.receive, Receive::Delivered));
         self.receive = Receive::Header;
         let range = MESSAGE_HEADROOM..self.filled as usize;

@@ -37,17 +37,7 @@ impl Connection {
     }
 
     /// Accepts a request: the 101 is appended to `out` and the connection is open. §4.2.2
-    pub fn accept(
-        &mut self,
-        now: Now,
-        request: &Request<'_>,
-        upgrade: &Upgrade,
-        commons: &mut Commons,
-        out: &mut Vec<u8>,
-    ) {
-        let lines = upgrade.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
-        let subprotocol = upgrade.subprotocol.as_ref().map_or(0, String::len);
-        commons.pool.reserve(out, RESPONSE_BYTES + lines + subprotocol);
+    pub fn accept(&mut self, now: Now, request: &Request<'_>, upgrade: &Upgrade, out: &mut Vec<u8>) {
         handshake::put_response(request.accept_key(), upgrade.subprotocol.as_deref(), &upgrade.headers, out);
         debug_assert!(matches!(self.state, State::Handshake { .. }));
         self.state = State::Open;
@@ -58,7 +48,6 @@ impl Connection {
     /// Refuses a request: the HTTP answer is appended to `out` and the connection is closed.
     pub fn refuse(&mut self, now: Now, refusal: &Refusal, commons: &mut Commons, out: &mut Vec<u8>) {
         self.release(commons);
-        commons.pool.reserve(out, RESPONSE_BYTES);
         refusal.put(out);
         self.close_at(now, true);
     }
@@ -159,25 +148,31 @@ impl Connection {
         allowed
     }
 
-    /// The one place where frames of ours are made, those excepted that go back in place or to many.
-    #[inline]
-    pub(crate) fn put_frame(&self, opcode: Opcode, payload: &[u8], commons: &mut Commons, out: &mut Vec<u8>) {
-        let key = match self.role() {
-            Role::Server => None,
-            Role::Client => Some(commons.random()), // §10.3: unpredictable, and new for each frame
-        };
-        commons.pool.reserve(out, payload.len() + frame::HEADER_BYTES_MAX);
-        out.extend_from_slice(&HeaderBytes::new(opcode, payload.len(), key));
+    fn put_frame(&self, opcode: Opcode, payload: &[u8], commons: &mut Commons, out: &mut Vec<u8>) {
+        let (header, key) = self.header(opcode, payload.len(), commons);
+        out.extend_from_slice(&header);
         let at = out.len();
         out.extend_from_slice(payload);
         if let Some(key) = key {
             mask::apply(&mut out[at..], key);
         }
     }
-}
 
-/// Room for a response's own lines.
-const RESPONSE_BYTES: usize = 400;
+    /// The header of a frame of ours, and the key its payload is to be masked with. §5.3
+    #[inline]
+    pub(crate) fn header(
+        &self,
+        opcode: Opcode,
+        len: usize,
+        commons: &mut Commons,
+    ) -> (HeaderBytes, Option<[u8; 4]>) {
+        let key = match self.role() {
+            Role::Server => None,
+            Role::Client => Some(commons.random()), // §10.3: unpredictable, and new for each frame
+        };
+        (HeaderBytes::new(opcode, len, key), key)
+    }
+}
 
 /// How a request is accepted, or that it is refused.
 ///

@@ -10,12 +10,13 @@ use super::{
 };
 use crate::{
     config::Config,
-    conn::{Commons, Connection, Ending, Fault, Input, Message, Role},
+    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
         frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode, UNMASKED_HEADER_BYTES_MAX},
         handshake::{Refusal, Request},
+        mask,
     },
 };
 use std::{
@@ -30,7 +31,7 @@ pub(super) struct Core {
     pub(super) topics: Topics,
     pub(super) wheel: Wheel,
     /// Frames for many, of this wake.
-    pub(super) log: Vec<u8>,
+    pub(super) log: Buffer,
     pub(super) commands: VecDeque<Command>,
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
@@ -38,6 +39,8 @@ pub(super) struct Core {
     /// Connections that are held only to be told that there are too many.
     refused: usize,
     dirty: Vec<u32>,
+    /// Where a connection writes what is not worth a way without a copy.
+    scratch: Vec<u8>,
     doomed: Vec<(u32, Fault)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pongs: HashMap<u32, Vec<u8>>,
@@ -49,6 +52,10 @@ pub(super) struct Core {
 
 /// Connections above the limit that may linger at a time.
 const REFUSED_MAX: usize = 32;
+/// The largest message that is sent: a queue is one block.
+const SENDABLE_BYTES_MAX: usize = 1 << 30;
+/// What the scratch keeps.
+const SCRATCH_BYTES: usize = 4 << 10;
 /// The log's bytes at most: what is published past it is queued for each member on its own.
 const LOG_BYTES_MAX: usize = 4 << 20;
 
@@ -59,7 +66,8 @@ impl Core {
             peers: Peers::default(),
             topics: Topics::default(),
             wheel: Wheel::new(),
-            log: Vec::new(),
+            log: Buffer::default(),
+            scratch: Vec::new(),
             commands: VecDeque::new(),
             tick_ms: config.tick_ms,
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
@@ -212,6 +220,11 @@ impl Core {
             }
         }
         self.peers.remove(index);
+        if self.peers.len() == 0 {
+            // Everybody has left: what was kept for a crowd goes too.
+            self.commons.pool.clear();
+            self.dirty = Vec::new();
+        }
     }
 
     // ------------------------------------------------------------------ sending
@@ -241,7 +254,7 @@ impl Core {
     }
 
     pub(super) fn send(&mut self, now: Now, index: u32, message: Message<'_>) -> Sent {
-        if !self.may_queue(index) {
+        if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
             return Sent::Refused;
         }
         self.queue_frame(index, message.opcode(), message.as_bytes());
@@ -349,13 +362,20 @@ impl Core {
     pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
         let peer = &mut self.peers[index];
         let out = peer.outbox.own(&self.log, &mut self.commons.pool);
-        peer.conn.put_frame(opcode, payload, &mut self.commons, out);
+        self.commons.pool.reserve(out, payload.len() + HEADER_BYTES_MAX);
+        let (header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
+        out.extend_from_slice(&header);
+        let at = out.len();
+        out.extend_from_slice(payload);
+        if let Some(key) = key {
+            mask::apply(&mut out[at..], key);
+        }
         self.dirty(index);
     }
 
     pub(super) fn queue_bytes(&mut self, index: u32, bytes: &[u8]) {
         let out = self.peers[index].outbox.own(&self.log, &mut self.commons.pool);
-        self.commons.pool.reserve(out, bytes.len() + HEADER_BYTES_MAX);
+        self.commons.pool.reserve(out, bytes.len());
         out.extend_from_slice(bytes);
         self.dirty(index);
     }
@@ -377,7 +397,7 @@ impl Core {
     }
 
     /// A message's own buffer, its header written in front, becomes the outbox.
-    pub(super) fn adopt(&mut self, index: u32, buffer: Box<[u8]>, frame: Range<usize>) {
+    pub(super) fn adopt(&mut self, index: u32, buffer: Block, frame: Range<usize>) {
         self.peers[index].outbox.adopt(buffer, frame, &mut self.commons.pool);
         self.dirty(index);
     }
@@ -388,10 +408,14 @@ impl Core {
         index: u32,
         put: impl FnOnce(&mut Connection, &mut Commons, &mut Vec<u8>) -> R,
     ) -> R {
-        let peer = &mut self.peers[index];
-        let out = peer.outbox.own(&self.log, &mut self.commons.pool);
-        let result = put(&mut peer.conn, &mut self.commons, out);
-        self.dirty(index);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = put(&mut self.peers[index].conn, &mut self.commons, &mut scratch);
+        if !scratch.is_empty() {
+            self.queue_bytes(index, &scratch);
+        }
+        scratch.clear();
+        scratch.shrink_to(SCRATCH_BYTES);
+        self.scratch = scratch;
         result
     }
 
@@ -420,7 +444,7 @@ impl Core {
             peer.outbox.own(&self.log, &mut self.commons.pool);
         }
         if self.log.capacity() > 0 {
-            self.commons.pool.give(std::mem::take(&mut self.log));
+            self.commons.pool.give_buffer(&mut self.log);
         }
         None
     }

@@ -88,8 +88,8 @@ pub enum Sent {
     Queued,
     /// It will be written, but more waits than the soft mark allows: send no more until `on_drain`.
     Backlogged,
-    /// It will not be written: the connection is not open, or its outbox was above the hard mark, for which it is
-    /// closed with 1013.
+    /// It will not be written: the connection is not open, the message has more than 1 GiB, or the outbox was at or
+    /// above its hard mark, for which the connection is closed with 1013.
     Refused,
 }
 

@@ -399,7 +399,7 @@ impl<H: Handler> Engine<H> {
                 self.fail(now, index, fault);
             }
         }
-        self.core.commons.pool.give(Vec::from(buffer));
+        self.core.commons.pool.give(buffer);
     }
 
     /// Calls the handler with a message; what it left to be done.
@@ -425,15 +425,15 @@ impl<H: Handler> Engine<H> {
                     self.core.refuse(now, index, &refusal);
                 } else {
                     upgrade.subprotocol = upgrade.subprotocol.or(subprotocol.map(str::to_owned));
-                    self.core.with_outbox(index, |conn, commons, out| {
-                        conn.accept(now, &request, &upgrade, commons, out);
+                    self.core.with_outbox(index, |conn, _, out| {
+                        conn.accept(now, &request, &upgrade, out);
                     });
                     self.opened(now, index);
                 }
             }
             Err(refusal) => self.core.refuse(now, index, &refusal),
         }
-        self.core.commons.pool.give(Vec::from(kept));
+        self.core.commons.pool.give(kept);
     }
 
     fn call_on_upgrade(&mut self, now: Now, index: u32, request: &Request<'_>) -> Upgrade {

@@ -1,6 +1,9 @@
 //! What waits to be written to one peer: bytes of its own, and behind them frames it shares with others.
 
-use crate::{conn::Pool, wire::frame};
+use crate::{
+    conn::{Block, Buffer, Pool},
+    wire::frame,
+};
 use std::ops::Range;
 
 /// A queue of frames. Empty, it holds nothing; its buffer comes from the pool.
@@ -10,7 +13,7 @@ use std::ops::Range;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// Frames; up to `sent` they are written.
-    bytes: Vec<u8>,
+    bytes: Buffer,
     sent: u32,
     /// Bytes from `sent` on that end what is half written; [`UNKNOWN`] where they cannot be told.
     begun: u32,
@@ -51,7 +54,7 @@ impl Outbox {
 
     /// The buffer to append frames to, with all that was queued before in it.
     #[inline]
-    pub(super) fn own(&mut self, log: &[u8], pool: &mut Pool) -> &mut Vec<u8> {
+    pub(super) fn own(&mut self, log: &[u8], pool: &mut Pool) -> &mut Buffer {
         if self.shared.0 != self.shared.1 {
             let shared = self.shared.0 as usize..self.shared.1 as usize;
             self.shared = (0, 0);
@@ -72,12 +75,11 @@ impl Outbox {
         self.shared = (part.start, part.end);
     }
 
-    /// Makes `buffer`, whose bytes of `frame` are a frame, the queue. It was empty.
-    pub(super) fn adopt(&mut self, buffer: Box<[u8]>, frame: Range<usize>, pool: &mut Pool) {
+    /// Makes `block`, whose bytes of `frame` are a frame, the queue. It was empty.
+    pub(super) fn adopt(&mut self, block: Block, frame: Range<usize>, pool: &mut Pool) {
         debug_assert!(self.is_empty());
-        let mut bytes = Vec::from(buffer);
-        bytes.truncate(frame.end);
-        pool.give(std::mem::replace(&mut self.bytes, bytes));
+        pool.give_buffer(&mut self.bytes);
+        self.bytes = Buffer::of(block, frame.end);
         (self.sent, self.begun) = (frame.start as u32, 0);
     }
 
@@ -106,7 +108,7 @@ impl Outbox {
     pub(super) fn cut(&mut self, pool: &mut Pool) -> bool {
         let rest = self.sent as usize..self.sent as usize + self.begun as usize;
         let keeps = self.begun != UNKNOWN && rest.len() <= COMPACT_BYTES && rest.end <= self.bytes.len();
-        let mut kept = Vec::new();
+        let mut kept = Buffer::default();
         if keeps && !rest.is_empty() {
             pool.reserve(&mut kept, rest.len());
             kept.extend_from_slice(&self.bytes[rest]);
@@ -118,7 +120,7 @@ impl Outbox {
     }
 
     pub(super) fn clear(&mut self, pool: &mut Pool) {
-        pool.give(std::mem::take(&mut self.bytes));
+        pool.give_buffer(&mut self.bytes);
         *self = Outbox::default();
     }
 
@@ -153,7 +155,9 @@ mod tests {
     use super::*;
 
     fn queue(outbox: &mut Outbox, pool: &mut Pool, bytes: &[u8]) {
-        outbox.own(b"", pool).extend_from_slice(bytes);
+        let own = outbox.own(b"", pool);
+        pool.reserve(own, bytes.len());
+        own.extend_from_slice(bytes);
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! The one buffer that all reads of a loop go into, and the replies that go out of it again.
+
+use crate::wire::frame::HeaderBytes;
+use std::ops::Range;
+
+/// The buffer that every read of a loop goes into, with room in front for what a connection kept.
+///
+/// A connection that was cut in the middle of a header keeps those few bytes and has them written back in front
+/// of the next read, so there is one way to parse and an idle connection owns no buffer.
+///
+/// The reply to a message that is sent back as it came is written over it: an unmasked header is four bytes
+/// shorter than the masked one it replaces. [`Input::reply`] is that batch of frames.
+///
+/// ```
+/// let mut input = sockeye::Input::new(4096);
+/// input.space()[..2].copy_from_slice(b"\x81\x80");
+/// input.fill(2);
+/// assert_eq!(input.unread(), b"\x81\x80");
+/// ```
+#[derive(Debug)]
+pub struct Input {
+    bytes: Box<[u8]>,
+    start: usize,
+    end: usize,
+    reply: Range<usize>,
+}
+
+/// Bytes moved at a time when they are few, and how many are few: a call costs more than these.
+const CHUNK: usize = 16;
+const SMALL: usize = 256;
+/// Room behind, so that there is always a whole chunk to move.
+const TAILROOM: usize = CHUNK;
+
+/// Room in front: the longest header and the longest control payload are kept, never more.
+const HEADROOM: usize = 256;
+
+impl Input {
+    /// A buffer for reads of at most `bytes` bytes.
+    pub fn new(bytes: usize) -> Input {
+        let bytes = vec![0; HEADROOM + bytes + TAILROOM].into_boxed_slice();
+        Input { bytes, start: HEADROOM, end: HEADROOM, reply: HEADROOM..HEADROOM }
+    }
+
+    /// Where to read into. What was unread or not yet replied is forgotten.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.fill(0);
+        let end = self.bytes.len() - TAILROOM;
+        &mut self.bytes[HEADROOM..end]
+    }
+
+    /// Says that the first `n` bytes of [`Input::space`] are filled.
+    ///
+    /// # Panics
+    /// When `n` is more than the space has.
+    pub fn fill(&mut self, n: usize) {
+        assert!(n <= self.bytes.len() - HEADROOM - TAILROOM, "more was filled than there was space");
+        (self.start, self.end) = (HEADROOM, HEADROOM + n);
+        self.reply = HEADROOM..HEADROOM;
+    }
+
+    /// What no connection has taken yet.
+    pub fn unread(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// The frames that answer in place, to be written to the peer whose input this was.
+    pub fn reply(&self) -> &[u8] {
+        &self.bytes[self.reply.clone()]
+    }
+
+    /// The bytes of a range that a step named.
+    #[inline]
+    pub fn get(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, range: Range<usize>) -> &mut [u8] {
+        &mut self.bytes[range]
+    }
+
+    /// Takes `n` unread bytes; their range.
+    #[inline]
+    pub(super) fn take(&mut self, n: usize) -> Range<usize> {
+        debug_assert!(n <= self.end - self.start);
+        let range = self.start..self.start + n;
+        self.start = range.end;
+        range
+    }
+
+    pub(super) fn discard(&mut self) {
+        self.start = self.end;
+    }
+
+    /// Writes what a connection kept back in front of what it did not see yet.
+    pub(super) fn unshift(&mut self, kept: &[u8]) {
+        debug_assert!(kept.len() <= HEADROOM && self.start == HEADROOM);
+        self.start -= kept.len();
+        self.bytes[self.start..self.start + kept.len()].copy_from_slice(kept);
+    }
+
+    /// Whether nothing is to be replied in place.
+    #[inline]
+    pub(crate) fn reply_is_empty(&self) -> bool {
+        self.reply.is_empty()
+    }
+
+    pub(crate) fn clear_reply(&mut self) {
+        self.reply = HEADROOM..HEADROOM;
+    }
+
+    /// Adds a frame to the reply whose payload is `payload` of this input, already read and unmasked, behind a
+    /// header that is at most as long as the one it came with, less its masking key.
+    #[inline]
+    pub(crate) fn reply_with(&mut self, header: &HeaderBytes, payload: Range<usize>) {
+        if self.reply.is_empty() {
+            let start = payload.start - header.len();
+            self.put_header(start, header);
+            self.reply = start..payload.end;
+            return;
+        }
+        let at = self.reply.end;
+        let body = at + header.len();
+        debug_assert!(body <= payload.start);
+        self.reply.end = body + payload.len();
+        self.put_header(at, header);
+        if payload.len() <= SMALL && payload.start - body >= CHUNK {
+            return self.move_down(payload, body);
+        }
+        self.bytes.copy_within(payload, body);
+    }
+
+    /// Of each length that a bare header has, a copy of its own: a call that takes any length costs more.
+    #[inline]
+    fn put_header(&mut self, at: usize, header: &HeaderBytes) {
+        let bytes = header.padded();
+        match header.len() {
+            2 => self.bytes[at..at + 2].copy_from_slice(&bytes[..2]),
+            4 => self.bytes[at..at + 4].copy_from_slice(&bytes[..4]),
+            len => self.bytes[at..at + len].copy_from_slice(&bytes[..len]),
+        }
+    }
+
+    /// Moves a few bytes down, in whole chunks: past the end of the payload too, over what was read already.
+    #[inline]
+    fn move_down(&mut self, payload: Range<usize>, to: usize) {
+        let gap = payload.start - to;
+        debug_assert!(gap >= CHUNK);
+        let window = &mut self.bytes[to..payload.end + CHUNK];
+        let mut at = 0;
+        while at < payload.len() {
+            window.copy_within(at + gap..at + gap + CHUNK, at);
+            at += CHUNK;
+        }
+    }
+}
