@@ -88,9 +88,12 @@ struct LimitArguments {
     /// Budget for all partial messages and outboxes; 0: a quarter of memory. Past it whoever holds most gets 1013.
     #[arg(long, value_name = "BYTES", default_value = "0")]
     buffered_bytes_max: Size,
-    /// Free buffers kept for reuse.
+    /// Free buffers kept for reuse, beside as many again as are in use.
     #[arg(long, value_name = "BYTES", default_value = "16MiB")]
     pool_bytes_max: Size,
+    /// Commands of other threads that may wait.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().remote_commands_max)]
+    remote_commands_max: u32,
 }
 
 /// Everything in milliseconds: of [`Limits`] and [`Keepalive`].
@@ -213,7 +216,7 @@ impl Arguments {
                 connections_per_address_max: limits.connections_per_address_max,
                 buffered_bytes_max: limits.buffered_bytes_max.0,
                 pool_bytes_max: limits.pool_bytes_max.capped(),
-                ..Limits::default()
+                remote_commands_max: limits.remote_commands_max,
             },
             keepalive: Keepalive {
                 ping_after_ms: timers.ping_after_ms,
@@ -268,5 +271,27 @@ impl FromStr for Size {
             .checked_mul(1 << shift)
             .map(Size)
             .ok_or_else(|| format!("'{text}' is more than any machine has"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_by_default_are_the_defaults_of_the_library() {
+        let config = Arguments::default().config();
+        assert_eq!((config.limits, config.keepalive), (Limits::default(), Keepalive::default()));
+        assert_eq!(config.listen, [DEFAULT_LISTEN]);
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_unit() {
+        for (text, bytes) in [("65536", 65_536), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30)] {
+            assert_eq!(text.parse::<Size>().unwrap().0, bytes);
+        }
+        for text in ["", "KiB", "1kb", "-1", "99999999999999999999", "99999999999GiB"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
     }
 }

@@ -42,11 +42,20 @@ pub(super) mod flag {
 }
 
 /// All peers of an engine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peers {
     slots: Vec<Peer>,
     infos: Vec<PackedInfo>,
     free: Vec<u32>,
+}
+
+/// Peers there is room for from the start: so much address space, and no memory until they come.
+const ROOM: usize = 16 << 10;
+
+impl Default for Peers {
+    fn default() -> Peers {
+        Peers { slots: Vec::with_capacity(ROOM), infos: Vec::with_capacity(ROOM), free: Vec::new() }
+    }
 }
 
 impl Peers {

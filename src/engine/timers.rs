@@ -27,11 +27,19 @@ const GRAIN_MS: u64 = 16;
 /// With the grain, some 65 s ahead; what is due later is looked at then and put back.
 const SLOTS: usize = 4096;
 const NONE: u32 = u32::MAX;
+/// Peers there is room for from the start: so much address space, and no memory until they come.
+const PEERS: usize = 16 << 10;
 
 impl Wheel {
     pub(super) fn new() -> Wheel {
         let heads = vec![NONE; SLOTS].into_boxed_slice().try_into().expect("it has SLOTS elements");
-        Wheel { heads, occupied: [0; SLOTS / 64], links: Vec::new(), cursor: 0, earliest: None }
+        Wheel {
+            heads,
+            occupied: [0; SLOTS / 64],
+            links: Vec::with_capacity(PEERS),
+            cursor: 0,
+            earliest: None,
+        }
     }
 
     /// Has `peer` looked at no later than `at`, or one grain after.

@@ -84,6 +84,8 @@ enum Stop {
 const WAKER: Token = Token(usize::MAX);
 /// Listener `i` has this token less `i`.
 const LISTENERS: usize = usize::MAX - 1;
+/// Sockets there is room for from the start: so much address space, and no memory until they come.
+const SLOTS: usize = 16 << 10;
 /// Events taken per wake.
 const EVENTS_MAX: usize = 1024;
 
@@ -124,7 +126,7 @@ impl<H: Handler> Server<H> {
             events: Events::with_capacity(EVENTS_MAX),
             addresses: listeners.iter().map(Listener::local).collect(),
             listeners: listeners.into_iter().map(Some).collect(),
-            slots: Vec::new(),
+            slots: Vec::with_capacity(SLOTS),
             input: Input::new(config.limits.read_bytes_max as usize),
             read_bytes_max: config.limits.read_bytes_max as usize,
             resumed: Vec::new(),
