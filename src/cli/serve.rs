@@ -56,29 +56,29 @@ pub(super) struct Arguments {
 #[derive(Args, Debug)]
 struct LimitArguments {
     /// Largest message accepted. Past it: 1009, as soon as a header announces it.
-    #[arg(long, value_name = "BYTES", default_value = "16MiB")]
-    message_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = bytes_u32)]
+    message_bytes_max: u32,
     /// Most fragments of one message, empty ones included. Past it: 1008.
     #[arg(long, value_name = "N", default_value_t = Limits::default().fragments_max)]
     fragments_max: u32,
     /// Largest request head. Past it: 431.
-    #[arg(long, value_name = "BYTES", default_value = "16KiB")]
-    head_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value = "16KiB", value_parser = bytes_u32)]
+    head_bytes_max: u32,
     /// Most header lines in a request. Past it: 431.
     #[arg(long, value_name = "N", default_value_t = Limits::default().headers_max)]
     headers_max: u32,
     /// Most bytes read from one connection before the next one's turn.
-    #[arg(long, value_name = "BYTES", default_value = "256KiB")]
-    read_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = bytes_u32)]
+    read_bytes_max: u32,
     /// Bytes waiting for a peer above which it is not read.
-    #[arg(long, value_name = "BYTES", default_value = "256KiB")]
-    outbox_bytes_soft: Size,
+    #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = bytes_u32)]
+    outbox_bytes_soft: u32,
     /// Bytes waiting for a peer at which nothing more is queued and it is closed with 1013.
-    #[arg(long, value_name = "BYTES", default_value = "1MiB")]
-    outbox_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes_u32)]
+    outbox_bytes_max: u32,
     /// Room above outbox-bytes-max for control frames only.
-    #[arg(long, value_name = "BYTES", default_value = "4KiB")]
-    control_bytes_reserve: Size,
+    #[arg(long, value_name = "BYTES", default_value = "4KiB", value_parser = bytes_u32)]
+    control_bytes_reserve: u32,
     /// Most connections at a time; 0: the limit on descriptors less 64. Past it: 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections_max)]
     connections_max: u32,
@@ -86,11 +86,11 @@ struct LimitArguments {
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections_per_address_max)]
     connections_per_address_max: u32,
     /// Budget for all partial messages and outboxes; 0: a quarter of memory. Past it whoever holds most gets 1013.
-    #[arg(long, value_name = "BYTES", default_value = "0")]
-    buffered_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
+    buffered_bytes_max: u64,
     /// Free buffers kept for reuse, beside as many again as are in use.
-    #[arg(long, value_name = "BYTES", default_value = "16MiB")]
-    pool_bytes_max: Size,
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = bytes_u32)]
+    pool_bytes_max: u32,
     /// Commands of other threads that may wait.
     #[arg(long, value_name = "N", default_value_t = Limits::default().remote_commands_max)]
     remote_commands_max: u32,
@@ -199,23 +199,23 @@ impl Arguments {
             subprotocols: self.subprotocol.clone(),
             subprotocols_strict: self.subprotocols_strict,
             limits: Limits {
-                message_bytes_max: limits.message_bytes_max.capped(),
+                message_bytes_max: limits.message_bytes_max,
                 fragments_max: limits.fragments_max,
                 message_idle_ms_max: timers.message_idle_ms_max,
-                head_bytes_max: limits.head_bytes_max.capped(),
+                head_bytes_max: limits.head_bytes_max,
                 headers_max: limits.headers_max,
                 handshake_ms_max: timers.handshake_ms_max,
                 closing_ms_max: timers.closing_ms_max,
                 linger_ms_max: timers.linger_ms_max,
-                read_bytes_max: limits.read_bytes_max.capped(),
-                outbox_bytes_soft: limits.outbox_bytes_soft.capped(),
-                outbox_bytes_max: limits.outbox_bytes_max.capped(),
+                read_bytes_max: limits.read_bytes_max,
+                outbox_bytes_soft: limits.outbox_bytes_soft,
+                outbox_bytes_max: limits.outbox_bytes_max,
                 outbox_stall_ms_max: timers.outbox_stall_ms_max,
-                control_bytes_reserve: limits.control_bytes_reserve.capped(),
+                control_bytes_reserve: limits.control_bytes_reserve,
                 connections_max: limits.connections_max,
                 connections_per_address_max: limits.connections_per_address_max,
-                buffered_bytes_max: limits.buffered_bytes_max.0,
-                pool_bytes_max: limits.pool_bytes_max.capped(),
+                buffered_bytes_max: limits.buffered_bytes_max,
+                pool_bytes_max: limits.pool_bytes_max,
                 remote_commands_max: limits.remote_commands_max,
             },
             keepalive: Keepalive {
@@ -245,33 +245,22 @@ impl FromStr for Address {
 }
 
 /// A number of bytes: digits, and perhaps KiB, MiB or GiB.
-#[derive(Clone, Copy, Debug)]
-struct Size(u64);
-
-impl Size {
-    /// As the 32 bits that most limits have: what is more is too much for all of them, and is refused as that.
-    fn capped(self) -> u32 {
-        u32::try_from(self.0).unwrap_or(u32::MAX)
-    }
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
+    let (digits, shift) = units
+        .iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), *shift)))
+        .expect("every text ends in nothing");
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| format!("'{text}' is no size: give a number of bytes, such as 65536, 64KiB or 1MiB"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is more than any machine has"))
 }
 
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Size, String> {
-        let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
-        let (digits, shift) = units
-            .iter()
-            .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), *shift)))
-            .expect("every text ends in nothing");
-        let number: u64 = digits.parse().map_err(|_| {
-            format!("'{text}' is no size: give a number of bytes, such as 65536, 64KiB or 1MiB")
-        })?;
-        number
-            .checked_mul(1 << shift)
-            .map(Size)
-            .ok_or_else(|| format!("'{text}' is more than any machine has"))
-    }
+/// As [`bytes`], for what is never more than 4 GiB.
+fn bytes_u32(text: &str) -> Result<u32, String> {
+    let number = bytes(text)?;
+    u32::try_from(number).map_err(|_| format!("{number} bytes are too many: at most {}", u32::MAX))
 }
 
 #[cfg(test)]
@@ -287,11 +276,11 @@ mod tests {
 
     #[test]
     fn sizes_are_bytes_or_have_a_unit() {
-        for (text, bytes) in [("65536", 65_536), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("2GiB", 2 << 30)] {
-            assert_eq!(text.parse::<Size>().unwrap().0, bytes);
+        for (text, bytes) in [("65536", 65_536), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("5GiB", 5 << 30)] {
+            assert_eq!(super::bytes(text), Ok(bytes));
         }
         for text in ["", "KiB", "1kb", "-1", "99999999999999999999", "99999999999GiB"] {
-            assert!(text.parse::<Size>().is_err(), "{text}");
+            assert!(super::bytes(text).is_err(), "{text}");
         }
     }
 }

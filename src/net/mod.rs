@@ -20,6 +20,7 @@ use crate::{
     time::{Now, Tick},
 };
 use mio::{Events, Poll, Token, Waker};
+use std::io;
 
 /// A server: sockets, a clock and an [`Engine`] on one thread.
 ///
@@ -48,6 +49,8 @@ pub struct Server<H> {
     read_bytes_max: usize,
     /// To be read again although no event will say so.
     resumed: Vec<ConnId>,
+    /// The list of the last turn, empty: the two take turns.
+    resumed_before: Vec<ConnId>,
     /// Listeners to be accepted from again, and when: no event will say so.
     accept_at: Option<Tick>,
     clock: Clock,
@@ -69,8 +72,8 @@ struct Slot {
     unread: bool,
     /// The peer has ended its direction: read up to that end, for no further edge will come.
     read_closed: bool,
-    /// Writing failed: what is to be written is dropped, what came is still read.
-    write_failed: bool,
+    /// Writing failed, so: what is to be written is dropped, what came is still read.
+    write_failed: Option<io::ErrorKind>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -130,6 +133,7 @@ impl<H: Handler> Server<H> {
             input: Input::new(config.limits.read_bytes_max as usize),
             read_bytes_max: config.limits.read_bytes_max as usize,
             resumed: Vec::new(),
+            resumed_before: Vec::new(),
             accept_at: None,
             clock,
             now,
@@ -158,6 +162,7 @@ impl<H: Handler> Server<H> {
             self.stop = Stop::By(self.now.tick.after(self.closing_ms_max));
             self.listeners.clear();
             self.accept_at = None;
+            self.remote.end();
             self.engine.handle_shutdown(self.now);
             self.obey();
             self.flush();

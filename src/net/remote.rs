@@ -35,9 +35,8 @@ struct Shared {
     waker: mio::Waker,
     /// A wake is on its way: the loop will look at the queue.
     woken: AtomicBool,
+    /// The server is to stop, stops, or has stopped: no further command is taken.
     stop: AtomicBool,
-    /// The loop is gone.
-    ended: AtomicBool,
 }
 
 /// A message that owns its payload, to be sent from another thread.
@@ -94,7 +93,7 @@ pub enum RemoteError {
         /// The limit.
         limit: usize,
     },
-    /// The server has stopped.
+    /// The server has stopped, or has been told to.
     Stopped,
 }
 
@@ -119,7 +118,6 @@ impl Remote {
             waker,
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
         }))
     }
 
@@ -158,7 +156,7 @@ impl Remote {
     }
 
     fn command(&self, command: RemoteCommand) -> Result<(), RemoteError> {
-        if self.0.ended.load(Ordering::Acquire) {
+        if self.is_to_stop() {
             return Err(RemoteError::Stopped);
         }
         let limit = self.0.commands_max;
@@ -196,8 +194,9 @@ impl Remote {
         self.0.stop.load(Ordering::Acquire)
     }
 
+    /// The server stops: no further command is taken.
     pub(super) fn end(&self) {
-        self.0.ended.store(true, Ordering::Release);
+        self.0.stop.store(true, Ordering::Release);
     }
 
     /// A thread that panicked while it pushed left the queue whole all the same.

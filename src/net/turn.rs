@@ -29,6 +29,8 @@ impl<H: Handler> Server<H> {
             return Ok(false);
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        // Since the last turn a handler, or whoever turns us, may have worked for long.
+        self.now = self.clock.now();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
         match polled {
@@ -72,19 +74,15 @@ impl<H: Handler> Server<H> {
 
     /// What is left over from earlier wakes and no event announces.
     fn resume(&mut self) {
-        if !self.resumed.is_empty() {
-            let mut resumed = std::mem::take(&mut self.resumed);
-            for id in resumed.drain(..) {
-                if let Some(slot) = self.slots.get_mut(id.index()) {
-                    slot.resumed = false;
-                    self.read(id);
-                }
-            }
-            // Those that are to be read once more were put on a new list meanwhile; keep the larger one's memory.
-            if self.resumed.is_empty() {
-                self.resumed = resumed;
+        // Those that are to be read once more after this are put on the other list.
+        let mut resumed = std::mem::replace(&mut self.resumed, std::mem::take(&mut self.resumed_before));
+        for id in resumed.drain(..) {
+            if let Some(slot) = self.slots.get_mut(id.index()) {
+                slot.resumed = false;
+                self.read(id);
             }
         }
+        self.resumed_before = resumed;
         if self.accept_at.is_some_and(|at| at <= self.now.tick) {
             self.accept_at = None;
             (0..self.listeners.len()).for_each(|i| self.accept(i));
@@ -99,7 +97,6 @@ impl<H: Handler> Server<H> {
             }
             if self.engine.connections() == 0 {
                 self.stop = Stop::Done;
-                self.remote.end();
             }
         }
         !matches!(self.stop, Stop::Done)
@@ -175,7 +172,13 @@ impl<H: Handler> Server<H> {
             None => (socket.read(self.input.space()), 0, self.read_bytes_max),
         };
         match read {
-            Ok(0) => self.engine.handle_eof(self.now, id),
+            Ok(0) => match slot.write_failed {
+                // The write was told of the reset, and the read was told no more.
+                Some(kind) if kind != io::ErrorKind::BrokenPipe => {
+                    self.engine.handle_lost(self.now, id, Lost::Io(kind));
+                }
+                _ => self.engine.handle_eof(self.now, id),
+            },
             Ok(n) => {
                 // A short read has emptied the socket: asking again would only say so. But behind the last bytes
                 // of a peer that has ended comes its end, for which there is no further edge.
@@ -257,7 +260,7 @@ impl<H: Handler> Server<H> {
     /// A peer that cannot be written to may have sent something before it went: that is handled first.
     fn read_after_failed_write(&mut self, id: ConnId) {
         let slot = &mut self.slots[id.index()];
-        if slot.write_failed && !slot.read_closed {
+        if slot.write_failed.is_some() && !slot.read_closed {
             slot.read_closed = true;
             self.resume_later(id);
         }
@@ -292,14 +295,14 @@ impl<H: Handler> Server<H> {
 
 /// One write. What cannot be written any more counts as written: the peer is gone, as a read will say.
 fn write(slot: &mut Slot, first: &[u8], second: &[u8]) -> usize {
-    let Some(socket) = slot.socket.as_mut().filter(|_| !slot.write_failed) else {
+    let Some(socket) = slot.socket.as_mut().filter(|_| slot.write_failed.is_none()) else {
         return first.len() + second.len();
     };
     match socket.write(first, second) {
         Ok(n) => n,
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
-        Err(_) => {
-            slot.write_failed = true;
+        Err(error) => {
+            slot.write_failed = Some(error.kind());
             first.len() + second.len()
         }
     }
