@@ -152,10 +152,9 @@ impl Pool {
         self.grow(&mut buffer.block, used, used + more, used + more);
     }
 
+    /// An idle block of the class of `len`: a larger one would count against the budget for more than it is worth.
     fn take_idle(&mut self, len: usize) -> Option<Block> {
-        let class = class_for(len);
-        let found = (class..(class + 2).min(CLASSES)).find(|&class| !self.classes[class].is_empty())?;
-        let block = self.classes[found].pop()?;
+        let block = self.classes[class_for(len)].pop()?;
         self.idle_bytes -= block.len();
         self.held_bytes += block.len();
         Some(block)
@@ -163,16 +162,11 @@ impl Pool {
 
     /// A block of at least `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Block {
-        let class = class_for(len);
-        let block = match self.classes.get_mut(class).and_then(Vec::pop) {
-            Some(block) => {
-                self.idle_bytes -= block.len();
-                block
-            }
-            None => Block::new(size_of_class(class)),
-        };
-        self.held_bytes += block.len();
-        block
+        self.take_idle(len).unwrap_or_else(|| {
+            let block = Block::new(size_of_class(class_for(len)));
+            self.held_bytes += block.len();
+            block
+        })
     }
 
     /// Gives a block back; an empty one that came from nowhere is welcome too.

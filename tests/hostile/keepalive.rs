@@ -101,8 +101,11 @@ fn s5_5_2_any_byte_is_a_sign_of_life() {
         wrong.send(b"\x8a\x8e\0\0\0\0another answer");
     }
     assert!(sent >= 2, "{sent} turns");
+    // Another Ping only follows another byte: what comes after this one is not one.
+    expect_ping(&mut inside);
     inside.send(&vec![b'x'; 1_000 - sent]).expect(&unmasked(0x82, &[b'x'; 1_000]));
     for peer in [&mut echoing, &mut unasked, &mut wrong] {
+        expect_ping(peer);
         peer.expect_echo(b"alive");
     }
 }
