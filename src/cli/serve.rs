@@ -153,8 +153,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         return FAILED;
     }
     for address in server.addresses() {
-        let url = address.ip().map(|ip| format!(" (ws://{ip}/)")).unwrap_or_default();
-        say(format_args!("sockeye: listening on {address}{url}: echo, on every path"));
+        let url = address.ip().map(|ip| format!(", ws://{ip}/")).unwrap_or_default();
+        say(format_args!("sockeye: listening on {address} for echo on every path{url}"));
     }
     say(format_args!(
         "sockeye: at most {} connections (the limit on descriptors is {}); stop with Ctrl-C",

@@ -83,7 +83,7 @@ impl Connection {
         }
         match self.state {
             State::Open | State::Closing { .. } => self.receive_frame(now, input, commons),
-            State::Handshake { .. } => self.receive_head(input, commons),
+            State::Handshake { .. } => self.receive_head(now, input, commons),
             State::Closed { .. } => {
                 input.discard(); // §1.4: data after a Close is dropped
                 Ok(Step::Pending)
@@ -181,15 +181,15 @@ impl Connection {
 
     // ------------------------------------------------------------------ §4: the head
 
-    fn receive_head(&mut self, input: &mut Input, commons: &mut Commons) -> Result<Step, Fault> {
+    fn receive_head(&mut self, now: Now, input: &mut Input, commons: &mut Commons) -> Result<Step, Fault> {
         let limit = commons.limits.head_bytes_max as usize;
         let kept = self.filled as usize;
         if kept == 0 {
             match http::find_head_end(input.unread(), 0) {
-                HeadEnd::At(end) if end > limit => return Ok(self.head_too_large(input, commons)),
+                HeadEnd::At(end) if end > limit => return Ok(self.head_too_large(now, input, commons)),
                 HeadEnd::At(end) => {
                     let range = input.take(end);
-                    return Ok(self.head_came(Head::Input(range), input, commons));
+                    return Ok(self.head_came(now, Head::Input(range), input, commons));
                 }
                 HeadEnd::Incomplete if input.unread().is_empty() => return Ok(Step::Pending),
                 HeadEnd::Incomplete => {}
@@ -204,9 +204,9 @@ impl Connection {
             HeadEnd::At(end) if end <= limit => {
                 input.take(end - kept);
                 self.filled = end as u32;
-                Ok(self.head_came(Head::Kept(end), input, commons))
+                Ok(self.head_came(now, Head::Kept(end), input, commons))
             }
-            _ if kept + taken > limit => Ok(self.head_too_large(input, commons)),
+            _ if kept + taken > limit => Ok(self.head_too_large(now, input, commons)),
             _ => {
                 input.take(taken);
                 self.filled = (kept + taken) as u32;
@@ -215,18 +215,18 @@ impl Connection {
         }
     }
 
-    fn head_too_large(&mut self, input: &mut Input, commons: &mut Commons) -> Step {
+    fn head_too_large(&mut self, now: Now, input: &mut Input, commons: &mut Commons) -> Step {
         input.discard();
         match self.role() {
             Role::Server => Step::HeadTooLarge,
             Role::Client => {
-                self.release(commons);
+                self.abandon(now, commons);
                 Step::Failed(ResponseError::HeadTooLarge { limit: commons.limits.head_bytes_max })
             }
         }
     }
 
-    fn head_came(&mut self, head: Head, input: &Input, commons: &mut Commons) -> Step {
+    fn head_came(&mut self, now: Now, head: Head, input: &Input, commons: &mut Commons) -> Step {
         let Some(dialled) = self.dialled.take() else { return Step::Head(head) };
         let bytes = self.head(input, head);
         let checked = handshake::check_response(
@@ -242,7 +242,10 @@ impl Connection {
                 self.state = State::Open;
                 Step::Opened(subprotocol)
             }
-            Err(error) => Step::Failed(error),
+            Err(error) => {
+                self.close_at(now, true);
+                Step::Failed(error)
+            }
         }
     }
 
@@ -295,7 +298,7 @@ impl Connection {
                 }
                 return Ok(Step::Message(Incoming { opcode, place: Place::Input(range) }));
             }
-            self.begin_payload(now, opcode, fin, len, key, commons);
+            self.begin_payload(now, opcode, fin, len, key);
         }
     }
 
@@ -391,15 +394,7 @@ impl Connection {
 
     // ------------------------------------------------------------------ §5.4: messages in pieces
 
-    fn begin_payload(
-        &mut self,
-        now: Now,
-        opcode: Opcode,
-        fin: bool,
-        len: u32,
-        key: [u8; 4],
-        commons: &mut Commons,
-    ) {
+    fn begin_payload(&mut self, now: Now, opcode: Opcode, fin: bool, len: u32, key: [u8; 4]) {
         self.brought_at = Stamp::at(now.tick);
         match &mut self.message {
             Some(message) => message.fragments += 1,
@@ -410,7 +405,6 @@ impl Connection {
             }
         }
         if self.is_open() {
-            self.grow(0, len as usize, commons);
             self.receive = Receive::Payload { fin, left: len, key };
         } else {
             self.receive = Receive::Skip { fin, left: len };
@@ -431,6 +425,7 @@ impl Connection {
                 if !fin {
                     return Ok(None);
                 }
+                commons.pool.grow(&mut self.buffer, 0, MESSAGE_HEADROOM, 0); // if not a byte came
                 let opcode = self.message.take().map_or(Opcode::Binary, |message| message.opcode);
                 self.receive = Receive::Delivered;
                 return Ok(Some(Step::Message(Incoming { opcode, place: Place::Kept })));
@@ -575,4 +570,4 @@ const FINAL_TEXT: u8 = frame::FIN | Opcode::Text as u8;
 const FINAL_BINARY: u8 = frame::FIN | Opcode::Binary as u8;
 
 /// The least by which a message's buffer grows, unless less is announced.
-const GROWTH_STEP: usize = 64 << 10;
+const GROWTH_STEP: usize = 4 << 10;

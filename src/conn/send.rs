@@ -66,7 +66,10 @@ impl Connection {
         self.put_control(Opcode::Ping, payload, commons, out)
     }
 
-    /// Appends a Pong, which answers a Ping of the same payload; false as for [`Connection::ping`]. §5.5.3
+    /// Appends a Pong, which answers a Ping of the same payload. §5.5.3
+    ///
+    /// Also after our own Close: a Ping is answered until the peer's Close has come. False past that, or for a
+    /// payload of more than 125 bytes.
     pub fn pong(&self, payload: &[u8], commons: &mut Commons, out: &mut Vec<u8>) -> bool {
         self.put_control(Opcode::Pong, payload, commons, out)
     }
@@ -128,6 +131,11 @@ impl Connection {
         self.close_at(now, true);
     }
 
+    /// Whether a Ping is to be answered: until a Close has come, even if ours is sent. §5.5.2
+    pub(crate) fn answers_pings(&self) -> bool {
+        matches!(self.state, State::Open | State::Closing { .. })
+    }
+
     fn put_close(&self, code: Option<CloseCode>, reason: &str, commons: &mut Commons, out: &mut Vec<u8>) {
         let mut body = [0; frame::CONTROL_BYTES_MAX];
         let mut len = 0;
@@ -141,7 +149,8 @@ impl Connection {
     }
 
     fn put_control(&self, opcode: Opcode, payload: &[u8], commons: &mut Commons, out: &mut Vec<u8>) -> bool {
-        let allowed = self.is_open() && payload.len() <= frame::CONTROL_BYTES_MAX;
+        let stands = if opcode == Opcode::Pong { self.answers_pings() } else { self.is_open() };
+        let allowed = stands && payload.len() <= frame::CONTROL_BYTES_MAX;
         if allowed {
             self.put_frame(opcode, payload, commons, out);
         }

@@ -52,6 +52,8 @@ pub(super) struct Core {
 
 /// Connections above the limit that may linger at a time.
 const REFUSED_MAX: usize = 32;
+/// A queue of so many bytes is let go out though its connection is failed for the budget.
+const SPARED_BYTES: usize = 16 << 10;
 /// The largest message that is sent: a queue is one block.
 const SENDABLE_BYTES_MAX: usize = 1 << 30;
 /// What the scratch keeps.
@@ -173,7 +175,7 @@ impl Core {
     /// Once all is written that a closed connection has to say, TCP is ended as its state asks.
     pub(super) fn end_if_written(&mut self, now: Now, index: u32) {
         let peer = &mut self.peers[index];
-        if !peer.outbox.is_empty() {
+        if !peer.outbox.is_empty() || peer.flags.has(flag::DROPPED) {
             return;
         }
         let ending = match peer.conn.ending(now) {
@@ -334,8 +336,13 @@ impl Core {
     pub(super) fn control(&mut self, opcode: Opcode, index: u32, payload: &[u8]) -> bool {
         let limits = &self.commons.limits;
         let room = limits.outbox_bytes_max as usize + limits.control_bytes_reserve as usize;
-        let fits = self.peers[index].outbox.len() < room && payload.len() <= CONTROL_BYTES_MAX;
-        let allowed = fits && self.is_open(index);
+        let peer = &self.peers[index];
+        let fits = peer.outbox.len() < room && payload.len() <= CONTROL_BYTES_MAX;
+        let stands = match opcode {
+            Opcode::Pong => peer.conn.answers_pings() && !peer.flags.has(flag::DOOMED),
+            _ => self.is_open(index),
+        };
+        let allowed = fits && stands;
         if allowed {
             self.queue_frame(index, opcode, payload);
         }
@@ -344,9 +351,6 @@ impl Core {
 
     /// Answers a Ping, §5.5.2: each, and in order; to a peer that does not read, the latest one only (§5.5.3).
     pub(super) fn pong(&mut self, now: Now, index: u32, ping: Range<usize>, input: &mut Input) {
-        if !self.is_open(index) {
-            return;
-        }
         if self.peers[index].flags.has(flag::BACKLOGGED) {
             self.pongs.insert(index, input.get(ping).to_vec());
         } else if self.may_reply_in_place(index) {
@@ -532,9 +536,11 @@ impl Core {
     }
 
     /// Frees what a connection that is given up holds; of its queue it keeps the frame that was begun, if small.
-    pub(super) fn cut(&mut self, index: u32) {
+    pub(super) fn cut(&mut self, index: u32, fault: &Fault) {
+        // Who spends the budget on a message that comes in is not to lose a few answers that go out.
+        let spared = if matches!(fault, Fault::BudgetSpent { .. }) { SPARED_BYTES } else { 0 };
         let peer = &mut self.peers[index];
-        if !peer.outbox.cut(&mut self.commons.pool) {
+        if !peer.outbox.cut(spared, &mut self.commons.pool) {
             peer.flags.set(flag::MUTE, true);
         }
     }
@@ -542,8 +548,9 @@ impl Core {
     /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.
     fn relieve(&mut self) {
         if let Some((index, held)) = self.peers.largest_holder() {
-            self.cut(index);
-            self.doom(index, self.budget_spent(held));
+            let fault = self.budget_spent(held);
+            self.cut(index, &fault);
+            self.doom(index, fault);
         }
     }
 

@@ -148,7 +148,7 @@ impl<H: Handler> Engine<H> {
                 self.core.peers[index].conn.receive_whole(input, message_bytes_max)
             {
                 self.deliver(now, id, opcode, range, input);
-                self.settle(now);
+                self.settle_behind_reply(now, index, input);
             }
             let step = self.core.peers[index].conn.receive(now, input, &mut self.core.commons);
             match step {
@@ -179,13 +179,13 @@ impl<H: Handler> Engine<H> {
                     }
                 }
             }
-            self.settle(now);
+            self.settle_behind_reply(now, index, input);
         }
         // Every other deadline that a byte moves, it moves later.
         if was_pinged || self.core.peers[index].conn.is_unfinished() {
             self.core.schedule(now, index);
         }
-        self.settle(now);
+        self.settle_behind_reply(now, index, input);
     }
 
     /// The peer ended its direction of TCP, after all it sent was handled.
@@ -464,12 +464,13 @@ impl<H: Handler> Engine<H> {
     /// Fails the connection, §7.1.7: what it did wrong is said in a Close, behind what was queued.
     fn fail(&mut self, now: Now, index: u32, fault: Fault) {
         if matches!(fault, Fault::SlowReader { .. } | Fault::BudgetSpent { .. }) {
-            self.core.cut(index);
+            self.core.cut(index, &fault);
         }
         if self.core.peers[index].flags.has(flag::MUTE) {
             self.core.abandon(now, index);
+        } else {
+            self.core.with_outbox(index, |conn, commons, out| conn.fail(now, fault, commons, out));
         }
-        self.core.with_outbox(index, |conn, commons, out| conn.fail(now, fault, commons, out));
         let reason = fault.to_string();
         let code = fault.close_code();
         self.closed(
@@ -517,6 +518,16 @@ impl<H: Handler> Engine<H> {
                 let closing = self.core.peers[index].conn.state() == ConnectionState::Closing;
                 self.lose(now, index, if closing { Lost::NoAnswer } else { Lost::Silent });
             }
+        }
+    }
+
+    /// As [`Engine::settle`], while replies to `index` may lie in the input: what failing somebody leads to, there or
+    /// in the handler, is queued behind them.
+    #[inline]
+    fn settle_behind_reply(&mut self, now: Now, index: u32, input: &mut Input) {
+        if !self.core.is_settled() {
+            self.core.move_reply(index, input);
+            self.settle(now);
         }
     }
 

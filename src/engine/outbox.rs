@@ -103,9 +103,12 @@ impl Outbox {
         self.begun = begun_after(frames, 0, n);
     }
 
-    /// Leaves out every frame that was not begun, and the memory it took: the peer is given up. False if what is
-    /// left is nothing that a Close could follow soon.
-    pub(super) fn cut(&mut self, pool: &mut Pool) -> bool {
+    /// Leaves out every frame that was not begun, and the memory it took: the peer is given up. A queue of at most
+    /// `spared` bytes stays as it is. False if what is left is nothing that a Close could follow soon.
+    pub(super) fn cut(&mut self, spared: usize, pool: &mut Pool) -> bool {
+        if self.len() <= spared && self.begun != UNKNOWN {
+            return true;
+        }
         let rest = self.sent as usize..self.sent as usize + self.begun as usize;
         let keeps = self.begun != UNKNOWN && rest.len() <= COMPACT_BYTES && rest.end <= self.bytes.len();
         let mut kept = Buffer::default();
@@ -179,7 +182,7 @@ mod tests {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::new(1 << 20));
         queue(&mut outbox, &mut pool, b"\x81\x02ab\x81\x02cd\x81\x02ef");
         outbox.advance(5, b"", &mut pool);
-        assert!(outbox.cut(&mut pool));
+        assert!(outbox.cut(0, &mut pool));
         assert_eq!(outbox.slices(b""), (&b"\x02cd"[..], &b""[..]));
         outbox.advance(3, b"", &mut pool);
         assert_eq!((outbox.len(), outbox.held_bytes()), (0, 0));
@@ -190,7 +193,7 @@ mod tests {
         let (mut outbox, mut pool) = (Outbox::default(), Pool::new(1 << 20));
         queue(&mut outbox, &mut pool, b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
         outbox.advance(5, b"", &mut pool);
-        assert!(!outbox.cut(&mut pool));
+        assert!(!outbox.cut(0, &mut pool));
     }
 
     #[test]
@@ -201,7 +204,7 @@ mod tests {
         outbox.advance(150_002, b"", &mut pool);
         assert!(outbox.bytes.len() < 60_000);
         assert_eq!(outbox.slices(b"").0, &frames[150_002..]);
-        assert!(outbox.cut(&mut pool));
+        assert!(outbox.cut(0, &mut pool));
         assert_eq!(outbox.slices(b"").0, b"abc");
     }
 }

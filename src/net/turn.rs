@@ -77,8 +77,8 @@ impl<H: Handler> Server<H> {
         // Those that are to be read once more after this are put on the other list.
         let mut resumed = std::mem::replace(&mut self.resumed, std::mem::take(&mut self.resumed_before));
         for id in resumed.drain(..) {
-            if let Some(slot) = self.slots.get_mut(id.index()) {
-                slot.resumed = false;
+            if self.engine.id_at(id.index) == Some(id) {
+                self.slots[id.index()].resumed = false;
                 self.read(id);
             }
         }

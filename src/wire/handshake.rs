@@ -1,7 +1,10 @@
 //! The opening handshake, RFC 6455 §4: a request read and answered (server), written and its answer checked
 //! (client). Pure: which subprotocol to choose and whom to refuse is decided above.
 
-use super::http::{self, Target};
+use super::{
+    extension,
+    http::{self, Target},
+};
 use base64::Engine as _;
 use sha1::{Digest as _, Sha1};
 use std::fmt;
@@ -160,6 +163,10 @@ impl<'a> Request<'a> {
             && (!offers || self.subprotocols().next().is_some());
         if !are_tokens {
             return Err(Refusal::Malformed("Sec-WebSocket-Protocol is no list of tokens"));
+        }
+        let mut extensions = self.lines("Sec-WebSocket-Extensions").map(std::str::from_utf8);
+        if !extensions.all(|value| value.is_ok_and(extension::is_extension_list)) {
+            return Err(Refusal::Malformed("Sec-WebSocket-Extensions is no list of extensions")); // §9.1
         }
         Ok(())
     }
@@ -396,6 +403,9 @@ pub fn check_response<'a>(
     if !http::has_whole_line_ends(head) {
         return Err(ResponseError::Malformed("a line does not end in CR LF"));
     }
+    if http::leading_empty_lines(head) > 0 {
+        return Err(ResponseError::Malformed("it begins with an empty line")); // only a request may, RFC 9112 §2.2
+    }
     let mut headers = vec![httparse::EMPTY_HEADER; headers_max as usize];
     let mut response = httparse::Response::new(&mut headers);
     match response.parse(head) {
@@ -420,7 +430,10 @@ pub fn check_response<'a>(
     let lists = |name, token: &str| {
         lines(name).flat_map(http::elements).any(|element| element.eq_ignore_ascii_case(token))
     };
-    if !lists("Upgrade", "websocket") {
+    // Item 2: websocket and nothing else, unlike in a request.
+    let mut upgrades = lines("Upgrade");
+    let upgrade = (upgrades.next(), upgrades.next());
+    if !matches!(upgrade, (Some(value), None) if value.eq_ignore_ascii_case("websocket")) {
         return Err(ResponseError::Upgrade);
     }
     if !lists("Connection", "upgrade") {
@@ -454,7 +467,7 @@ pub enum ResponseError {
     Malformed(&'static str),
     /// The status is not 101.
     Status(u16),
-    /// `Upgrade` does not list `websocket`.
+    /// `Upgrade` is not `websocket`.
     Upgrade,
     /// `Connection` does not list `Upgrade`.
     Connection,
@@ -486,7 +499,7 @@ impl fmt::Display for ResponseError {
                 };
                 write!(f, "the server answered {code}, not 101{meaning}")
             }
-            ResponseError::Upgrade => f.write_str("the server's Upgrade does not list websocket"),
+            ResponseError::Upgrade => f.write_str("the server's Upgrade is not websocket"),
             ResponseError::Connection => f.write_str("the server's Connection does not list Upgrade"),
             ResponseError::Accept => f.write_str("the server's Sec-WebSocket-Accept does not answer our key"),
             ResponseError::Extension => f.write_str("the server uses an extension that was not offered"),

@@ -1,0 +1,205 @@
+//! Writes the corpus: `cargo run --example seeds`, in `fuzz/`. Each input is what somebody thought of; what a fuzzer
+//! finds beyond them stays out of the repository, and a finding becomes a test of sockeye's.
+
+use sockeye::{ClientRequest, Commons, Config, Connection, Now, Request, wire::handshake};
+use sockeye_fuzz::{REQUEST, entropy};
+use std::{fs, io, path::Path};
+
+fn main() -> io::Result<()> {
+    write("header", header())?;
+    write("handshake", handshake())?;
+    write("connection", connection())?;
+    write("utf8", utf8())
+}
+
+type Seeds = Vec<(String, Vec<u8>)>;
+
+fn write(target: &str, seeds: Seeds) -> io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    fs::create_dir_all(&folder)?;
+    for (name, bytes) in seeds {
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
+}
+
+fn header() -> Seeds {
+    let frames: [(&str, &[u8]); 14] = [
+        ("text", b"\x81\x85keyshello"),
+        ("binary-126", b"\x82\xfe\x00\x7ekeys"),
+        ("binary-125-in-16-bits", b"\x82\xfe\x00\x7dkeys"),
+        ("binary-65536", b"\x82\xff\0\0\0\0\0\x01\0\0keys"),
+        ("binary-65535-in-64-bits", b"\x82\xff\0\0\0\0\0\0\xff\xffkeys"),
+        ("top-bit", b"\x82\xff\x80\0\0\0\0\0\0\0keys"),
+        ("ping-125", b"\x89\xfdkeys"),
+        ("ping-126", b"\x89\xfe\x00\x7ekeys"),
+        ("ping-in-part", b"\x09\x80keys"),
+        ("close", b"\x88\x80keys"),
+        ("continuation", b"\x80\x81keys!"),
+        ("rsv1", b"\xc1\x80keys"),
+        ("opcode-3", b"\x83\x80keys"),
+        ("first-byte", b"\x81"),
+    ];
+    let mut seeds = Seeds::new();
+    for (name, frame) in frames {
+        for (how, role) in [(4, "server"), (6, "server-unfinished"), (5, "client")] {
+            let mut bytes = [&[how], frame].concat();
+            if role == "client" && bytes.len() > 2 {
+                bytes[2] &= 0x7f;
+                let key = bytes.windows(4).position(|window| window == b"keys").expect("there is a key");
+                bytes.drain(key..key + 4);
+            }
+            seeds.push((format!("{role}-{name}"), bytes));
+        }
+    }
+    seeds
+}
+
+fn handshake() -> Seeds {
+    let request = String::from_utf8(REQUEST.to_vec()).expect("it is ASCII");
+    let with = |line: &str| request.replace("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"));
+    let requests = [
+        ("request", request.clone()),
+        ("request-with-frames", request.clone() + "\u{1}\u{0}"),
+        ("empty-lines-before", format!("\r\n\r\n{request}")),
+        ("absolute-form", request.replace("/chat", "http://[::1]:80/chat?a=b")),
+        ("no-path", request.replace("/chat", "ws://a?b")),
+        ("lists", request.replace("Connection: U", "Connection: keep-alive, , u")),
+        ("lists-over-lines", with("Connection: keep-alive\r\nUpgrade: h2c, WebSocket/13")),
+        ("subprotocols", with("Sec-WebSocket-Protocol: chat, superchat\r\nSec-WebSocket-Protocol: v2.x")),
+        ("subprotocol-no-token", with("Sec-WebSocket-Protocol: a b")),
+        ("origin", with("Origin: https://example.com")),
+        ("extensions", with("Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits")),
+        ("two-hosts", with("Host: b")),
+        ("two-keys", with("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")),
+        ("body-of-none", with("Content-Length: 0")),
+        ("body", with("Content-Length: 5")),
+        ("chunked", with("Transfer-Encoding: chunked")),
+        ("folded", with("X: a\r\n b")),
+        ("lone-lf", request.replace("Host: a\r\n", "Host: a\n")),
+        ("only-lf", request.replace('\r', "")),
+        ("space-before-colon", request.replace("Host:", "Host :")),
+        ("version-8", request.replace(": 13", ": 8")),
+        ("http-1.0", request.replace("HTTP/1.1", "HTTP/1.0")),
+        ("post", request.replace("GET", "POST")),
+        ("plain-get", "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()),
+        ("many-lines", with(&["A: b"; 120].join("\r\n"))),
+        ("large", with(&format!("A: {}", "b".repeat(400)))),
+        ("latin-1", with("A: \u{e9}")),
+    ];
+    let response = response();
+    let more = |line: &str| response.replace("\r\n\r\n", &format!("\r\n{line}\r\n\r\n"));
+    let responses = [
+        ("response", response.clone()),
+        ("response-with-frame", response.clone() + "\u{1}\u{2}ab"),
+        ("response-subprotocol", more("Sec-WebSocket-Protocol: chat")),
+        ("response-two-subprotocols", more("Sec-WebSocket-Protocol: chat, superchat")),
+        ("response-extension", more("Sec-WebSocket-Extensions: x")),
+        ("response-no-reason", response.replace(" Switching Protocols", "")),
+        ("response-http-1.0", response.replace("HTTP/1.1", "HTTP/1.0")),
+        ("response-404", "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        ("response-other-key", response.replace("Accept: ", "Accept: x")),
+    ];
+    let mut seeds = Seeds::new();
+    for (side, heads) in [(0, &requests[..]), (1, &responses[..])] {
+        for (name, head) in heads {
+            let limits = if matches!(*name, "many-lines" | "large") { 2 } else { 0 };
+            seeds.push(((*name).to_owned(), [&[side | limits, 3, 1], head.as_bytes()].concat()));
+        }
+    }
+    seeds
+}
+
+/// The answer to the request that the target makes, whose key is the same each time.
+fn response() -> String {
+    let mut commons = Commons::new(&Config::default(), entropy);
+    let request = ClientRequest { target: "/".into(), host: "a".into(), ..Default::default() };
+    let (mut asked, mut answer) = (Vec::new(), Vec::new());
+    Connection::client(Now::default(), request, &mut commons, &mut asked);
+    let accept = Request::parse(&asked, 100).expect("our own request is valid").accept_key();
+    handshake::put_response(accept, None, &[], &mut answer);
+    String::from_utf8(answer).expect("it is ASCII")
+}
+
+fn connection() -> Seeds {
+    // Commands as `script.rs` reads them.
+    let scripts: [(&str, &[u8]); 26] = [
+        ("hello", b"\x00\x05hello"),
+        ("mixed-text", b"\x00\x05a\x80\xa0\xc0z"),
+        ("text-3-times", b"\x00\x63a\xa0b\x00\x63a\xa0b\x00\x63a\xa0b"),
+        ("text-60-times-in-5", b"\x04\x84\xa3a\xa0\xc0"),
+        ("text-4096-times", b"\x00\xe3a\xa0\xc0"),
+        ("text-4096-times-in-3", b"\x04\x02\xe3\xc0\xa0\x80\x00\x01a"),
+        ("binary-125-126-127", b"\x02\x7d\x00\x02\x87\x00\x02\x88\x00"),
+        ("binary-65535-65536-65537", b"\x02\x82\x00\x02\x83\x00\x02\x84\x00"),
+        ("binary-65536-in-4-and-pings", b"\x06\x83\x83\x00\x0a\x02??"),
+        ("binary-too-big", b"\x02\x7d\x00\x02\x86\x00"),
+        ("fragments", b"\x08\x03\x00\x08\x00\x00\x08\x05\x00\x02\x04\x00"),
+        ("fragments-and-pings", b"\x07\x02ab\x0a\x02??\x07\x02\xa0\xa0\x0b\x01!\x09\x01c"),
+        ("pings", b"\x0a\x05hello\x0a\x00\x0a\xff0123456789012345678901234567890123456789\x0a\x01!"),
+        ("ping-between-messages", b"\x00\x01a\x0a\x01!\x02\x04\x00\x0a\x01!\x00\x01b"),
+        ("close", b"\x00\x01a\x0c\x00\x00\x03bye\x00\x01b"),
+        ("close-empty", b"\x0d\x00\x00\x01b"),
+        ("close-half", b"\x0d\x01\x03"),
+        ("close-1005", b"\x0c\x05\x00\x00"),
+        ("close-1014", b"\x0c\x0e\x00\x00"),
+        ("close-no-text", b"\x0c\x00\x00\x01\xff"),
+        ("text-cut-off", b"\x00\x02a\xfb"),
+        ("text-surrogate-in-pieces", b"\x04\x03\x04ab\xfec"),
+        ("flaws", b"\x00\x01a\xa0\x01b\xb0\x01b\xc0\x01b\xd0\x01b"),
+        ("announced", b"\x00\x01a\xe2\x05\x00\x02\x88\x00\x02\x88\x00"),
+        ("interleaved", b"\x07\x01a\xf2\x05\x00"),
+        ("raw", b"\x0f\x08\x81\x82keysab"),
+    ];
+    let mut seeds = Seeds::new();
+    for (i, (name, script)) in scripts.iter().enumerate() {
+        // Each reply, limit and size of pieces comes up with some script.
+        let flags = [0, 0, 2, 4, 0, 6][i % 6];
+        for role in [0, 1] {
+            let start = [flags | role, (i % 8) as u8, i as u8 | 2, 1, (i * 3) as u8 | 1, 1];
+            let side = ["server", "client"][usize::from(role)];
+            seeds.push((format!("{side}-{name}"), [&start[..], script].concat()));
+        }
+    }
+    for reply in 0..8 {
+        let script = b"\x00\x03abc\x02\x40\x01\x06\x83\x83\x00\x0a\x02??\x02\x83\x00\x00\x61a\x04\x03\xa3a\xa0\xc0\x00\x01z";
+        for (flags, seed) in [(0, 4), (4, 6)] {
+            let start = [flags, reply, seed, 9, seed ^ 3, 5];
+            seeds.push((format!("reply-{reply}-{seed}"), [&start[..], script].concat()));
+        }
+    }
+    seeds
+}
+
+fn utf8() -> Seeds {
+    let texts: [(&str, &[u8]); 26] = [
+        ("empty", b""),
+        ("ascii", b"The quick brown fox jumps over the lazy dog, and over again, and once more."),
+        ("two", "é".as_bytes()),
+        ("three", "€".as_bytes()),
+        ("four", "𝄞".as_bytes()),
+        ("mixed", "Hello-µ@ßöäüàá-UTF-8!! κόσμε €𝄞".as_bytes()),
+        ("first-of-two", b"\xc2\x80"),
+        ("last-of-two", b"\xdf\xbf"),
+        ("first-of-three", b"\xe0\xa0\x80"),
+        ("last-before-surrogates", b"\xed\x9f\xbf"),
+        ("first-after-surrogates", b"\xee\x80\x80"),
+        ("last-of-three", b"\xef\xbf\xbf"),
+        ("first-of-four", b"\xf0\x90\x80\x80"),
+        ("last", b"\xf4\x8f\xbf\xbf"),
+        ("beyond", b"\xf4\x90\x80\x80"),
+        ("surrogate", b"ab\xed\xa0\x80"),
+        ("overlong-two", b"\xc0\xaf"),
+        ("overlong-three", b"\xe0\x80\xaf"),
+        ("overlong-four", b"\xf0\x80\x80\xaf"),
+        ("continuation", b"a\x80"),
+        ("cut-off-two", b"abc\xc3"),
+        ("cut-off-three", b"abc\xe2\x82"),
+        ("cut-off-four", b"abc\xf0\x9d\x84"),
+        ("interrupted", b"\xe2\x82a"),
+        ("five-bytes", b"\xf8\x88\x80\x80\x80"),
+        ("late", b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\xe2\x82\xac\xff"),
+    ];
+    let named = texts.iter().enumerate();
+    named.map(|(i, (name, text))| ((*name).to_owned(), [&[i as u8], *text].concat())).collect()
+}
