@@ -291,9 +291,7 @@ fn check_request(head: &[u8], headers_max: usize) -> Result<(), &'static str> {
     if !all("transfer-encoding").is_empty() || !all("content-length").iter().all(|value| is_zero(value)) {
         return Err("a body");
     }
-    let upgrades = all("upgrade");
-    let upgrades = matches!(upgrades[..], [value] if value.eq_ignore_ascii_case(b"websocket"));
-    if !upgrades || !lists(&all("connection"), b"upgrade") {
+    if !lists(&all("upgrade"), b"websocket") || !lists(&all("connection"), b"upgrade") {
         return Err("no upgrade to websocket");
     }
     if all("sec-websocket-version")[..] != [b"13"] {

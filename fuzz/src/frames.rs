@@ -62,7 +62,9 @@ pub fn well_formed(out: &[u8], masked: bool) -> Vec<Frame> {
         };
         let header = 2 + field + if masked { 4 } else { 0 };
         assert_eq!(len, header + frame.payload.len(), "length not in its shortest form");
-        assert!(frames.last().is_none_or(|last: &Frame| last.first != 0x88), "a frame after a Close");
+        // §5.5.1 and §5.5.2: after a Close no data, and no other control frame than the answer to a Ping.
+        let closed = frames.iter().any(|before: &Frame| before.first == 0x88);
+        assert!(!closed || frame.first == 0x8a, "a frame after a Close");
         at += len;
         frames.push(frame);
     }
