@@ -1,6 +1,6 @@
 //! The one buffer that all reads of a loop go into, and the replies that go out of it again.
 
-use crate::wire::frame::HeaderBytes;
+use crate::wire::frame::{FIN, Opcode};
 use std::ops::Range;
 
 /// The buffer that every read of a loop goes into, with room in front for what a connection kept.
@@ -112,33 +112,39 @@ impl Input {
     /// Adds a frame to the reply whose payload is `payload` of this input, already read and unmasked, behind a
     /// header that is at most as long as the one it came with, less its masking key.
     #[inline]
-    pub(crate) fn reply_with(&mut self, header: &HeaderBytes, payload: Range<usize>) {
-        if self.reply.is_empty() {
-            let start = payload.start - header.len();
-            self.put_header(start, header);
-            self.reply = start..payload.end;
+    pub(crate) fn reply_with(&mut self, opcode: Opcode, payload: Range<usize>) {
+        // Of each length that a bare header has, a copy of its own: a call that takes any length costs more.
+        let (len, first) = (payload.len(), FIN | opcode as u8);
+        if len <= 125 {
+            self.reply_behind([first, len as u8], payload);
+        } else if let Ok(short) = u16::try_from(len) {
+            let [high, low] = short.to_be_bytes();
+            self.reply_behind([first, 126, high, low], payload);
+        } else {
+            let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
+            self.reply_behind([first, 127, a, b, c, d, e, f, g, h], payload);
+        }
+    }
+
+    #[inline]
+    fn reply_behind<const N: usize>(&mut self, header: [u8; N], payload: Range<usize>) {
+        let start = if self.reply.is_empty() {
+            self.reply.start = payload.start - N;
+            self.reply.start
+        } else {
+            self.reply.end
+        };
+        let body = start + N;
+        debug_assert!(body <= payload.start);
+        self.bytes[start..body].copy_from_slice(&header);
+        self.reply.end = body + payload.len();
+        if body == payload.start {
             return;
         }
-        let at = self.reply.end;
-        let body = at + header.len();
-        debug_assert!(body <= payload.start);
-        self.reply.end = body + payload.len();
-        self.put_header(at, header);
         if payload.len() <= SMALL && payload.start - body >= CHUNK {
             return self.move_down(payload, body);
         }
         self.bytes.copy_within(payload, body);
-    }
-
-    /// Of each length that a bare header has, a copy of its own: a call that takes any length costs more.
-    #[inline]
-    fn put_header(&mut self, at: usize, header: &HeaderBytes) {
-        let bytes = header.padded();
-        match header.len() {
-            2 => self.bytes[at..at + 2].copy_from_slice(&bytes[..2]),
-            4 => self.bytes[at..at + 4].copy_from_slice(&bytes[..4]),
-            len => self.bytes[at..at + len].copy_from_slice(&bytes[..len]),
-        }
     }
 
     /// Moves a few bytes down, in whole chunks: past the end of the payload too, over what was read already.

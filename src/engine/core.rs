@@ -354,7 +354,7 @@ impl Core {
         if self.peers[index].flags.has(flag::BACKLOGGED) {
             self.pongs.insert(index, input.get(ping).to_vec());
         } else if self.may_reply_in_place(index) {
-            input.reply_with(&HeaderBytes::bare(Opcode::Pong, ping.len()), ping);
+            input.reply_with(Opcode::Pong, ping);
         } else {
             self.move_reply(index, input);
             self.control(Opcode::Pong, index, input.get(ping));

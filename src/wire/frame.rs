@@ -145,14 +145,6 @@ impl HeaderBytes {
     }
 }
 
-impl HeaderBytes {
-    /// The bytes of the header and, behind them, as many zeros as the longest has more.
-    #[inline]
-    pub(crate) fn padded(&self) -> &[u8; HEADER_BYTES_MAX] {
-        &self.bytes
-    }
-}
-
 impl std::ops::Deref for HeaderBytes {
     type Target = [u8];
 

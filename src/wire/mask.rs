@@ -30,18 +30,24 @@ fn apply_wide(payload: &mut [u8], key: [u8; 4]) {
     apply_narrow(rest, key);
 }
 
+/// The few bytes of a small message, without a loop to set up for each width.
 #[inline]
 fn apply_narrow(payload: &mut [u8], key: [u8; 4]) {
     let lane = u128::from(u32::from_ne_bytes(key)) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
-    let (chunks, rest) = payload.as_chunks_mut::<16>();
-    for bytes in chunks {
+    let mut at = 0;
+    while let Some(bytes) = payload[at..].first_chunk_mut::<16>() {
         *bytes = (u128::from_ne_bytes(*bytes) ^ lane).to_ne_bytes();
+        at += 16;
     }
-    let (words, rest) = rest.as_chunks_mut::<4>();
-    for bytes in words {
+    if let Some(bytes) = payload[at..].first_chunk_mut::<8>() {
+        *bytes = (u64::from_ne_bytes(*bytes) ^ lane as u64).to_ne_bytes();
+        at += 8;
+    }
+    if let Some(bytes) = payload[at..].first_chunk_mut::<4>() {
         *bytes = (u32::from_ne_bytes(*bytes) ^ lane as u32).to_ne_bytes();
+        at += 4;
     }
-    for (byte, key) in rest.iter_mut().zip(key) {
+    for (byte, key) in payload[at..].iter_mut().zip(key) {
         *byte ^= key;
     }
 }
