@@ -41,6 +41,10 @@ impl Config {
 
 /// Bounds on what peers may use. Times are in milliseconds, sizes in bytes.
 ///
+/// `Server::bind` refuses limits that make no sense; an `Engine` or `Commons` made without it brings them to the
+/// nearest that do, and takes 0 for `connections_max` and `buffered_bytes_max`, which only a server can resolve, as no
+/// limit.
+///
 /// ```
 /// let limits = sockeye::Limits { fragments_max: 1_000, ..Default::default() };
 /// assert_eq!(limits.message_bytes_max, 16 << 20);
@@ -162,6 +166,7 @@ impl Limits {
         least("headers_max", self.headers_max, 5, "no handshake has fewer lines")?;
         most("headers_max", self.headers_max, 10_000, "all are looked at")?;
         least("handshake_ms_max", self.handshake_ms_max, 1, "no handshake would pass")?;
+        least("linger_ms_max", self.linger_ms_max, 1, "an answer would be cut off")?;
         least("read_bytes_max", self.read_bytes_max, 4 << 10, "each message would cost many wakes")?;
         most("read_bytes_max", self.read_bytes_max, 64 << 20, "one peer would keep the others waiting")?;
         least("outbox_bytes_soft", self.outbox_bytes_soft, 1, "no peer would be read")?;
@@ -173,6 +178,21 @@ impl Limits {
         )?;
         most("outbox_bytes_max", self.outbox_bytes_max, 1 << 30, "an outbox is one buffer")?;
         Ok(())
+    }
+
+    /// These limits, those that [`Limits::validate`] refuses brought to the nearest it allows.
+    pub(crate) fn clamped(self) -> Limits {
+        Limits {
+            message_bytes_max: self.message_bytes_max.clamp(1, 1 << 30),
+            fragments_max: self.fragments_max.max(1),
+            head_bytes_max: self.head_bytes_max.clamp(256, 1 << 20),
+            headers_max: self.headers_max.clamp(5, 10_000),
+            handshake_ms_max: self.handshake_ms_max.max(1),
+            linger_ms_max: self.linger_ms_max.max(1),
+            outbox_bytes_soft: self.outbox_bytes_soft.clamp(1, 1 << 30),
+            outbox_bytes_max: self.outbox_bytes_max.clamp(self.outbox_bytes_soft.clamp(1, 1 << 30), 1 << 30),
+            ..self
+        }
     }
 }
 

@@ -123,14 +123,14 @@ fn broadcast_tells_everyone_in_the_room() {
     ann.expect(&unmasked(0x81, b"0.0 came; 1 here"));
     let mut bob = example.open();
     for peer in [&mut ann, &mut bob] {
-        peer.expect(&unmasked(0x81, b"1.0 came; 2 here"));
+        peer.expect(&unmasked(0x81, b"1.1 came; 2 here"));
     }
     ann.send(&frame(0x81, b"hello, room")).send(&frame(0x82, b"\0"));
     for peer in [&mut ann, &mut bob] {
         peer.expect(b"\x81\x0bhello, room\x82\x01\0");
     }
     bob.send(b"\x88\x82\0\0\0\0\x03\xe8").expect(b"\x88\x02\x03\xe8").expect_end();
-    ann.expect(&unmasked(0x81, b"1.0 left (1000); 1 here"));
+    ann.expect(&unmasked(0x81, b"1.1 left (1000); 1 here"));
     let mut eve = example.open();
     eve.finish().expect(b"\x81");
     ann.expect_frame(); // she came

@@ -560,7 +560,7 @@ fn a_peer_that_takes_nothing_above_the_soft_mark_is_closed_with_1013() {
     client.expect_status(101);
     client.send(TEXT, b"go");
     let closed = wait(&reports);
-    assert!(matches!(closed, (1013, Cause::Fault(Fault::SlowReader { .. }))), "{closed:?}");
+    assert!(matches!(closed, (1013, Cause::Fault(Fault::StalledReader { .. }))), "{closed:?}");
     // What was on its way comes whole, and then why.
     let mut messages = 0;
     loop {

@@ -83,12 +83,19 @@ pub enum Fault {
         /// The limit.
         limit_ms: u32,
     },
-    /// The peer does not take what it is sent: `outbox_bytes_max` or `outbox_stall_ms_max`, 1013.
+    /// `outbox_bytes_max` waits for the peer, and more is to be sent to it, 1013.
     SlowReader {
         /// Bytes that wait.
         queued: u64,
         /// The hard mark.
         limit: u32,
+    },
+    /// More than `outbox_bytes_soft` waits for the peer, which has not taken a byte for `outbox_stall_ms_max`, 1013.
+    StalledReader {
+        /// Bytes that wait.
+        queued: u64,
+        /// The limit.
+        limit_ms: u32,
     },
     /// `buffered_bytes_max` is spent and this connection holds most, 1013.
     BudgetSpent {
@@ -106,9 +113,18 @@ impl Fault {
             Fault::CloseReasonInvalid | Fault::InvalidUtf8 => CloseCode::INVALID_DATA,
             Fault::MessageTooBig { .. } => CloseCode::TOO_BIG,
             Fault::TooManyFragments { .. } | Fault::MessageIdle { .. } => CloseCode::POLICY,
-            Fault::SlowReader { .. } | Fault::BudgetSpent { .. } => CloseCode::TRY_AGAIN,
+            Fault::SlowReader { .. } | Fault::StalledReader { .. } | Fault::BudgetSpent { .. } => {
+                CloseCode::TRY_AGAIN
+            }
             _ => CloseCode::PROTOCOL,
         }
+    }
+}
+
+impl Fault {
+    /// Whether the connection is failed to get back what it holds.
+    pub(crate) fn is_for_memory(&self) -> bool {
+        matches!(self, Fault::SlowReader { .. } | Fault::StalledReader { .. } | Fault::BudgetSpent { .. })
     }
 }
 
@@ -153,6 +169,9 @@ impl fmt::Display for Fault {
             }
             Fault::SlowReader { queued, limit } => {
                 write!(f, "peer reads too slowly: {queued} bytes wait (at most {limit})")
+            }
+            Fault::StalledReader { queued, limit_ms } => {
+                write!(f, "peer took no byte for {limit_ms} ms (at most {limit_ms}); {queued} bytes wait")
             }
             Fault::BudgetSpent { held, limit } => {
                 write!(f, "server is out of buffers (at most {limit} bytes); this peer holds most: {held}")

@@ -127,7 +127,7 @@ impl Commons {
     /// `entropy` fills the slice it is given; masking keys (§10.3) and handshake nonces come from it.
     pub fn new(config: &Config, entropy: fn(&mut [u8])) -> Commons {
         Commons {
-            limits: config.limits,
+            limits: config.limits.clamped(),
             keepalive: config.keepalive,
             pool: Pool::new(config.limits.pool_bytes_max as usize),
             entropy: Entropy { fill: entropy, block: [0; 256], used: 256 },

@@ -525,7 +525,7 @@ impl Connection {
     }
 
     /// Forgets the unfinished message: after our Close nobody wants it, but its frames still have to be found.
-    pub(super) fn abandon_message(&mut self, commons: &mut Commons) {
+    pub(crate) fn abandon_message(&mut self, commons: &mut Commons) {
         if let Receive::Payload { fin, left, .. } = self.receive {
             self.receive = Receive::Skip { fin, left };
         }

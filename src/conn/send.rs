@@ -22,7 +22,20 @@ impl Connection {
     /// Connection::client(Now::default(), request, &mut commons, &mut out);
     /// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
     /// ```
+    ///
+    /// # Panics
+    /// When the target is no path, the host no host, a subprotocol no token, or a header no header: what is no request
+    /// is not sent.
     pub fn client(now: Now, request: ClientRequest, commons: &mut Commons, out: &mut Vec<u8>) -> Connection {
+        let is_right = request.target.starts_with('/')
+            && http::parse_target(&request.target).is_some()
+            && http::is_host(&request.host)
+            && request.subprotocols.iter().all(|name| http::is_token(name))
+            && request
+                .headers
+                .iter()
+                .all(|(name, value)| http::is_token(name) && http::is_field_value(value));
+        assert!(is_right, "no request: {request:?}");
         let mut connection = Connection::new(Role::Client, now, commons);
         let accept = handshake::put_request(
             &request.target,
@@ -37,8 +50,12 @@ impl Connection {
     }
 
     /// Accepts a request: the 101 is appended to `out` and the connection is open. §4.2.2
+    ///
+    /// A subprotocol that was not offered is not acknowledged.
     pub fn accept(&mut self, now: Now, request: &Request<'_>, upgrade: &Upgrade, out: &mut Vec<u8>) {
-        handshake::put_response(request.accept_key(), upgrade.subprotocol.as_deref(), &upgrade.headers, out);
+        let chosen = upgrade.subprotocol.as_deref();
+        let subprotocol = request.subprotocols().find(|&offer| chosen == Some(offer));
+        handshake::put_response(request.accept_key(), subprotocol, &upgrade.headers, out);
         debug_assert!(matches!(self.state, State::Handshake { .. }));
         self.state = State::Open;
         self.receive = Receive::Delivered; // the head, where it was kept, is cleared away
@@ -222,7 +239,7 @@ impl Upgrade {
 }
 
 /// What a client asks for. RFC 6455 §4.1
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ClientRequest {
     /// Path and query, percent-encoded: `/chat?room=1`.
     pub target: String,
@@ -232,4 +249,12 @@ pub struct ClientRequest {
     pub subprotocols: Vec<String>,
     /// Further header lines, such as `Authorization`, `Cookie`, `Origin`.
     pub headers: Vec<(String, String)>,
+}
+
+/// `/` of `localhost`, and nothing else.
+impl Default for ClientRequest {
+    fn default() -> ClientRequest {
+        let (target, host) = ("/".to_owned(), "localhost".to_owned());
+        ClientRequest { target, host, subprotocols: Vec::new(), headers: Vec::new() }
+    }
 }

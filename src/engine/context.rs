@@ -4,7 +4,10 @@ use super::{ConnId, Core, Fanout, PeerInfo, Sent};
 use crate::{
     conn::{Input, Message},
     time::Now,
-    wire::{close::CloseCode, frame::Opcode},
+    wire::{
+        close::CloseCode,
+        frame::{HeaderBytes, Opcode},
+    },
 };
 use std::ops::Range;
 
@@ -157,7 +160,10 @@ impl Context<'_> {
         let index = self.core.peers.find(id)?;
         let in_place =
             self.current.as_ref().filter(|current| current.id.index == index).map_or(0, |current| {
-                current.reply().len() + current.left.echo.map_or(0, |_| current.payload.len())
+                let echo = current.left.echo.map_or(0, |opcode| {
+                    HeaderBytes::bare(opcode, current.payload.len()).len() + current.payload.len()
+                });
+                current.reply().len() + echo
             });
         Some(self.core.peers[index].outbox.len() + in_place)
     }

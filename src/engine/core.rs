@@ -38,7 +38,11 @@ pub(super) struct Core {
     pub(super) stopping: bool,
     /// Connections that are held only to be told that there are too many.
     refused: usize,
-    dirty: Vec<u32>,
+    dirty: VecDeque<u32>,
+    /// How many of these are written to before [`Core::next_dirty`] says that it is enough.
+    round: usize,
+    /// So much waits for somebody whose socket was not tried that it is better written before more comes.
+    pressing: bool,
     /// Where a connection writes what is not worth a way without a copy.
     scratch: Vec<u8>,
     doomed: Vec<(u32, Fault)>,
@@ -75,7 +79,9 @@ impl Core {
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
             stopping: false,
             refused: 0,
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            round: usize::MAX,
+            pressing: false,
             doomed: Vec::new(),
             pongs: HashMap::new(),
             per_address: HashMap::new(),
@@ -149,6 +155,7 @@ impl Core {
 
     pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {
         self.with_outbox(index, |conn, commons, out| conn.refuse(now, refusal, commons, out));
+        self.peers[index].outbox.begin_with_all();
         self.end_if_written(now, index);
         self.schedule(now, index);
     }
@@ -225,7 +232,8 @@ impl Core {
         if self.peers.len() == 0 {
             // Everybody has left: what was kept for a crowd goes too.
             self.commons.pool.clear();
-            self.dirty = Vec::new();
+            self.dirty = VecDeque::new();
+            self.doomed.clear();
         }
     }
 
@@ -234,7 +242,7 @@ impl Core {
     #[inline]
     pub(super) fn is_open(&self, index: u32) -> bool {
         let peer = &self.peers[index];
-        peer.conn.is_open() && !peer.flags.has(flag::DOOMED)
+        peer.conn.is_open() && !peer.flags.has(flag::DOOMED | flag::UNWRITABLE)
     }
 
     /// Whether a reply may be written over the message it answers: nothing may stand before it in a queue, and
@@ -242,7 +250,7 @@ impl Core {
     #[inline]
     pub(super) fn may_reply_in_place(&self, index: u32) -> bool {
         let peer = &self.peers[index];
-        let otherwise = flag::BLOCKED | flag::HEARS_OTHERS | flag::DOOMED;
+        let otherwise = flag::BLOCKED | flag::HEARS_OTHERS | flag::DOOMED | flag::UNWRITABLE;
         peer.outbox.is_empty()
             && !peer.flags.has(otherwise)
             && peer.conn.is_open()
@@ -319,6 +327,7 @@ impl Core {
             return Sent::Queued;
         }
         self.backlogged(now, index);
+        self.pressing |= !self.peers[index].flags.has(flag::BLOCKED);
         Sent::Backlogged
     }
 
@@ -339,7 +348,7 @@ impl Core {
         let peer = &self.peers[index];
         let fits = peer.outbox.len() < room && payload.len() <= CONTROL_BYTES_MAX;
         let stands = match opcode {
-            Opcode::Pong => peer.conn.answers_pings() && !peer.flags.has(flag::DOOMED),
+            Opcode::Pong => peer.conn.answers_pings() && !peer.flags.has(flag::DOOMED | flag::UNWRITABLE),
             _ => self.is_open(index),
         };
         let allowed = fits && stands;
@@ -365,8 +374,7 @@ impl Core {
     #[inline]
     pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
         let peer = &mut self.peers[index];
-        let out = peer.outbox.own(&self.log, &mut self.commons.pool);
-        self.commons.pool.reserve(out, payload.len() + HEADER_BYTES_MAX);
+        let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
         let (header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
         out.extend_from_slice(&header);
         let at = out.len();
@@ -378,8 +386,7 @@ impl Core {
     }
 
     pub(super) fn queue_bytes(&mut self, index: u32, bytes: &[u8]) {
-        let out = self.peers[index].outbox.own(&self.log, &mut self.commons.pool);
-        self.commons.pool.reserve(out, bytes.len());
+        let out = self.peers[index].outbox.room(bytes.len(), &self.log, &mut self.commons.pool);
         out.extend_from_slice(bytes);
         self.dirty(index);
     }
@@ -414,7 +421,7 @@ impl Core {
     ) -> R {
         let mut scratch = std::mem::take(&mut self.scratch);
         let result = put(&mut self.peers[index].conn, &mut self.commons, &mut scratch);
-        if !scratch.is_empty() {
+        if !scratch.is_empty() && !self.peers[index].flags.has(flag::UNWRITABLE) {
             self.queue_bytes(index, &scratch);
         }
         scratch.clear();
@@ -429,14 +436,31 @@ impl Core {
     pub(super) fn dirty(&mut self, index: u32) {
         let flags = &mut self.peers[index].flags;
         if !flags.replace(flag::DIRTY, true) {
-            self.dirty.push(index);
+            self.dirty.push_back(index);
         }
+    }
+
+    /// From now until [`Core::next_dirty`] says `None`: who gets something to write only then has to wait.
+    pub(super) fn begin_round(&mut self) {
+        self.round = self.dirty.len();
+        self.pressing = false;
+    }
+
+    pub(super) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    pub(super) fn is_pressing(&self) -> bool {
+        self.pressing
     }
 
     /// The next peer that has something to write and whose socket takes it. After the last one the log is empty.
     #[inline]
     pub(super) fn next_dirty(&mut self) -> Option<u32> {
-        while let Some(index) = self.dirty.pop() {
+        while self.round > 0
+            && let Some(index) = self.dirty.pop_front()
+        {
+            self.round -= 1;
             let peer = &mut self.peers[index];
             peer.flags.set(flag::DIRTY, false);
             if peer.outbox.is_empty() {
@@ -447,10 +471,22 @@ impl Core {
             }
             peer.outbox.own(&self.log, &mut self.commons.pool);
         }
+        self.round = usize::MAX;
         if self.log.capacity() > 0 {
+            for &index in &self.dirty {
+                self.peers[index].outbox.own(&self.log, &mut self.commons.pool);
+            }
             self.commons.pool.give_buffer(&mut self.log);
         }
         None
+    }
+
+    /// Nothing can be written any more: what waits is dropped, and nothing more is taken.
+    pub(super) fn unwritable(&mut self, index: u32) {
+        let peer = &mut self.peers[index];
+        peer.flags.set(flag::UNWRITABLE, true);
+        peer.outbox.clear(&mut self.commons.pool);
+        self.resume_reading(index);
     }
 
     /// `n` bytes were written; whether a backlog has drained, of which the handler is to be told.
@@ -537,9 +573,11 @@ impl Core {
 
     /// Frees what a connection that is given up holds; of its queue it keeps the frame that was begun, if small.
     pub(super) fn cut(&mut self, index: u32, fault: &Fault) {
-        // Who spends the budget on a message that comes in is not to lose a few answers that go out.
-        let spared = if matches!(fault, Fault::BudgetSpent { .. }) { SPARED_BYTES } else { 0 };
         let peer = &mut self.peers[index];
+        // Who spends the budget on a message that comes in is not to lose a few answers that go out.
+        let spends_on_input = peer.conn.held_bytes() > peer.outbox.held_bytes();
+        let spared =
+            if matches!(fault, Fault::BudgetSpent { .. }) && spends_on_input { SPARED_BYTES } else { 0 };
         if !peer.outbox.cut(spared, &mut self.commons.pool) {
             peer.flags.set(flag::MUTE, true);
         }
@@ -550,6 +588,7 @@ impl Core {
         if let Some((index, held)) = self.peers.largest_holder() {
             let fault = self.budget_spent(held);
             self.cut(index, &fault);
+            self.peers[index].conn.abandon_message(&mut self.commons);
             self.doom(index, fault);
         }
     }
@@ -558,7 +597,7 @@ impl Core {
         Fault::BudgetSpent { held: held as u64, limit: self.commons.limits.buffered_bytes_max }
     }
 
-    /// The peer has not taken a byte for too long while too much waits.
+    /// The peer has not taken a byte for too long while much waits.
     pub(super) fn stalled(&self, now: Now, index: u32) -> Option<Fault> {
         let (peer, limits) = (&self.peers[index], &self.commons.limits);
         let stalled = self.is_open(index)
@@ -566,18 +605,22 @@ impl Core {
             && limits.outbox_stall_ms_max > 0
             && peer.took_at.elapsed(now.tick) >= limits.outbox_stall_ms_max;
         let queued = peer.outbox.len() as u64;
-        stalled.then_some(Fault::SlowReader { queued, limit: limits.outbox_bytes_max })
+        stalled.then_some(Fault::StalledReader { queued, limit_ms: limits.outbox_stall_ms_max })
     }
 
     /// Sees to it that the peer is looked at when its earliest deadline has come.
     pub(super) fn schedule(&mut self, now: Now, index: u32) {
         let (peer, limits) = (&self.peers[index], &self.commons.limits);
+        if peer.flags.has(flag::DROPPED) {
+            return;
+        }
         let stall =
             (self.is_open(index) && peer.flags.has(flag::BACKLOGGED) && limits.outbox_stall_ms_max > 0)
                 .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
         let deadline = [peer.conn.deadline(now, &self.commons), stall].into_iter().flatten().min();
         if let Some(at) = deadline {
-            self.wheel.schedule(index, at);
+            // What is due at once is due at the next look: a look never makes another one.
+            self.wheel.schedule(index, at.max(now.tick.after(1)), now.tick);
         }
     }
 }

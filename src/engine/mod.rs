@@ -218,6 +218,15 @@ impl<H: Handler> Engine<H> {
         self.settle(now);
     }
 
+    /// Writing to `id` failed. What waits for it is dropped and nothing more is taken; what it sent before is still to be
+    /// read, and the read says how it ended.
+    pub fn handle_unwritable(&mut self, id: ConnId, input: &mut Input) {
+        input.clear_reply();
+        if let Some(index) = self.core.peers.find(id) {
+            self.core.unwritable(index);
+        }
+    }
+
     /// As [`Engine::handle_transmitted`], for a [`Transmit`] of [`Engine::poll_reply`].
     #[inline]
     pub fn handle_replied(&mut self, now: Now, id: ConnId, input: &mut Input, n: usize) {
@@ -310,9 +319,14 @@ impl<H: Handler> Engine<H> {
     pub fn wants_read(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| {
             let peer = &self.core.peers[index];
-            let waits = peer.flags.has(flag::BACKLOGGED) || peer.flags.has(flag::HELD);
+            let waits = peer.flags.has(flag::BACKLOGGED | flag::HELD) && !peer.flags.has(flag::UNWRITABLE);
             !(waits && peer.conn.state() == ConnectionState::Open)
         })
+    }
+
+    /// Whether a handler paused `id`.
+    pub fn is_paused(&self, id: ConnId) -> bool {
+        self.core.peers.find(id).is_some_and(|index| self.core.peers[index].flags.has(flag::HELD))
     }
 
     /// What to write to `id` right after its input was handled: its own replies, while they are in the cache.
@@ -327,6 +341,24 @@ impl<H: Handler> Engine<H> {
         }
         let (first, second) = peer.outbox.slices(&self.core.log);
         Some(Transmit { id, first, second })
+    }
+
+    /// Begins to write: until [`Engine::poll_transmit`] says `None`, each peer that has something now gets one
+    /// [`Transmit`], and who gets something only then waits for the next time, so that nobody who takes all that he is
+    /// given keeps the others waiting. Without it [`Engine::poll_transmit`] goes on while there is anything.
+    pub fn begin_transmits(&mut self) {
+        self.core.begin_round();
+    }
+
+    /// Whether somebody has something to be written.
+    pub fn has_transmits(&self) -> bool {
+        self.core.has_dirty()
+    }
+
+    /// Whether so much waits for somebody that it is better written before more comes.
+    #[inline]
+    pub fn is_pressing(&self) -> bool {
+        self.core.is_pressing()
     }
 
     /// The next peer to write to, when all events of a wake are handled.
@@ -433,6 +465,7 @@ impl<H: Handler> Engine<H> {
                     self.core.with_outbox(index, |conn, _, out| {
                         conn.accept(now, &request, &upgrade, out);
                     });
+                    self.core.peers[index].outbox.begin_with_all();
                     self.opened(now, index);
                 }
             }
@@ -468,7 +501,10 @@ impl<H: Handler> Engine<H> {
 
     /// Fails the connection, §7.1.7: what it did wrong is said in a Close, behind what was queued.
     fn fail(&mut self, now: Now, index: u32, fault: Fault) {
-        if matches!(fault, Fault::SlowReader { .. } | Fault::BudgetSpent { .. }) {
+        if self.core.peers[index].conn.state() == ConnectionState::Handshake {
+            return self.core.refuse(now, index, &Refusal::Unavailable("the server is out of buffers"));
+        }
+        if fault.is_for_memory() {
             self.core.cut(index, &fault);
         }
         if self.core.peers[index].flags.has(flag::MUTE) {

@@ -64,6 +64,22 @@ impl Outbox {
         &mut self.bytes
     }
 
+    /// The same, with room for `more` bytes.
+    #[inline]
+    pub(super) fn room(&mut self, more: usize, log: &[u8], pool: &mut Pool) -> &mut Buffer {
+        self.own(log, pool);
+        if self.sent > 0 && self.bytes.capacity() - self.bytes.len() < more {
+            self.move_to_front();
+        }
+        pool.reserve(&mut self.bytes, more);
+        &mut self.bytes
+    }
+
+    /// What is queued is one thing that is begun, and written whole whatever happens: the answer to a request.
+    pub(super) fn begin_with_all(&mut self) {
+        self.begun = self.len() as u32;
+    }
+
     /// Queues a part of the log; one that follows what is queued already only makes that longer.
     #[inline]
     pub(super) fn push_shared(&mut self, part: Range<u32>, log: &[u8], pool: &mut Pool) {
@@ -129,12 +145,16 @@ impl Outbox {
 
     /// Moves what waits to the front, once half of the buffer is behind it.
     fn compact(&mut self) {
-        let (sent, len) = (self.sent as usize, self.bytes.len());
-        if sent >= COMPACT_BYTES && sent >= len / 2 {
-            self.bytes.copy_within(sent.., 0);
-            self.bytes.truncate(len - sent);
-            self.sent = 0;
+        if self.sent as usize >= COMPACT_BYTES && self.sent as usize >= self.bytes.len() / 2 {
+            self.move_to_front();
         }
+    }
+
+    fn move_to_front(&mut self) {
+        let (sent, len) = (self.sent as usize, self.bytes.len());
+        self.bytes.copy_within(sent.., 0);
+        self.bytes.truncate(len - sent);
+        self.sent = 0;
     }
 }
 

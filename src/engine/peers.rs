@@ -37,6 +37,8 @@ pub(super) mod flag {
     pub(in super::super) const MUTE: u16 = 1 << 8;
     /// Its socket is to be closed: that was said once.
     pub(in super::super) const DROPPED: u16 = 1 << 9;
+    /// Writing to it failed.
+    pub(in super::super) const UNWRITABLE: u16 = 1 << 11;
     /// It is one too many, and does not count.
     pub(in super::super) const REFUSED: u16 = 1 << 10;
 }
@@ -47,6 +49,8 @@ pub(super) struct Peers {
     slots: Vec<Peer>,
     infos: Vec<PackedInfo>,
     free: Vec<u32>,
+    /// The generation of the next connection: each has its own.
+    generation: u32,
 }
 
 /// Peers there is room for from the start: so much address space, and no memory until they come.
@@ -54,7 +58,12 @@ const ROOM: usize = 16 << 10;
 
 impl Default for Peers {
     fn default() -> Peers {
-        Peers { slots: Vec::with_capacity(ROOM), infos: Vec::with_capacity(ROOM), free: Vec::new() }
+        Peers {
+            slots: Vec::with_capacity(ROOM),
+            infos: Vec::with_capacity(ROOM),
+            free: Vec::new(),
+            generation: 0,
+        }
     }
 }
 
@@ -71,16 +80,17 @@ impl Peers {
     pub(super) fn insert(&mut self, conn: Connection, info: PeerInfo) -> ConnId {
         let mut flags = Bits::default();
         flags.set(flag::OCCUPIED, true);
-        let took_at = Stamp::default();
+        let (took_at, generation) = (Stamp::default(), self.generation);
+        self.generation = self.generation.wrapping_add(1);
         match self.free.pop() {
             Some(index) => {
-                let slot = &mut self.slots[index as usize];
-                *slot = Peer { conn, outbox: Outbox::default(), took_at, flags, generation: slot.generation };
+                self.slots[index as usize] =
+                    Peer { conn, outbox: Outbox::default(), took_at, flags, generation };
                 self.infos[index as usize] = PackedInfo::from(info);
                 self.id(index)
             }
             None => {
-                self.slots.push(Peer { conn, outbox: Outbox::default(), took_at, flags, generation: 0 });
+                self.slots.push(Peer { conn, outbox: Outbox::default(), took_at, flags, generation });
                 self.infos.push(PackedInfo::from(info));
                 self.id(self.end() - 1)
             }
@@ -90,7 +100,6 @@ impl Peers {
     pub(super) fn remove(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.flags.has(flag::OCCUPIED) && slot.outbox.held_bytes() == 0);
-        slot.generation = slot.generation.wrapping_add(1);
         slot.flags = Bits::default();
         self.free.push(index);
         if self.len() == 0 {
@@ -127,10 +136,13 @@ impl Peers {
             .filter(|&(_, held)| held > 0)
     }
 
-    /// Everybody has left: lists that grew with a crowd go. The slots stay, for their generations.
+    /// Everybody has left: the tables that grew with a crowd go too.
     fn trim(&mut self) {
-        self.free.sort_unstable_by(|a, b| b.cmp(a));
-        self.free.shrink_to(2 * self.slots.len());
+        self.slots.clear();
+        self.slots.shrink_to(ROOM);
+        self.infos.clear();
+        self.infos.shrink_to(ROOM);
+        self.free = Vec::new();
     }
 }
 

@@ -43,7 +43,10 @@ impl Wheel {
     }
 
     /// Has `peer` looked at no later than `at`, or one grain after.
-    pub(super) fn schedule(&mut self, peer: u32, at: Tick) {
+    pub(super) fn schedule(&mut self, peer: u32, at: Tick, now: Tick) {
+        if self.earliest.is_none() {
+            self.cursor = self.cursor.max(now.as_ms() / GRAIN_MS); // nothing was due meanwhile
+        }
         // Rounded up, so that what is fired is due.
         let grain = at.as_ms().div_ceil(GRAIN_MS).clamp(self.cursor, self.cursor + SLOTS as u64 - 1);
         let slot = (grain % SLOTS as u64) as u32;
@@ -147,9 +150,9 @@ mod tests {
     #[test]
     fn peers_are_fired_when_due_and_never_early() {
         let mut wheel = Wheel::new();
-        wheel.schedule(1, Tick::from_ms(1_000));
-        wheel.schedule(2, Tick::from_ms(25_000));
-        wheel.schedule(3, Tick::from_ms(1_000));
+        wheel.schedule(1, Tick::from_ms(1_000), Tick::ZERO);
+        wheel.schedule(2, Tick::from_ms(25_000), Tick::ZERO);
+        wheel.schedule(3, Tick::from_ms(1_000), Tick::ZERO);
         assert!(wheel.next().unwrap() >= Tick::from_ms(1_000));
         assert_eq!(due(&mut wheel, 999), []);
         assert_eq!(due(&mut wheel, 1_016), [3, 1]);
@@ -161,10 +164,10 @@ mod tests {
     #[test]
     fn an_earlier_deadline_replaces_a_later_one_and_not_the_other_way() {
         let mut wheel = Wheel::new();
-        wheel.schedule(7, Tick::from_ms(5_000));
-        wheel.schedule(7, Tick::from_ms(9_000));
-        wheel.schedule(8, Tick::from_ms(9_000));
-        wheel.schedule(8, Tick::from_ms(5_000));
+        wheel.schedule(7, Tick::from_ms(5_000), Tick::ZERO);
+        wheel.schedule(7, Tick::from_ms(9_000), Tick::ZERO);
+        wheel.schedule(8, Tick::from_ms(9_000), Tick::ZERO);
+        wheel.schedule(8, Tick::from_ms(5_000), Tick::ZERO);
         assert_eq!(due(&mut wheel, 5_016), [8, 7]);
         assert_eq!(due(&mut wheel, 10_000), []);
     }
@@ -172,13 +175,13 @@ mod tests {
     #[test]
     fn what_is_far_ahead_comes_up_for_another_look_and_a_cancelled_one_does_not() {
         let mut wheel = Wheel::new();
-        wheel.schedule(0, Tick::from_ms(10_000_000));
-        wheel.schedule(1, Tick::from_ms(500));
+        wheel.schedule(0, Tick::from_ms(10_000_000), Tick::ZERO);
+        wheel.schedule(1, Tick::from_ms(500), Tick::ZERO);
         wheel.cancel(1);
         wheel.cancel(1);
         assert_eq!(due(&mut wheel, 60_000), []);
         assert_eq!(due(&mut wheel, 66_000), [0]);
-        wheel.schedule(0, Tick::from_ms(66_010));
+        wheel.schedule(0, Tick::from_ms(66_010), Tick::ZERO);
         assert_eq!(due(&mut wheel, 66_032), [0]);
     }
 }

@@ -72,7 +72,7 @@ struct Slot {
     unread: bool,
     /// The peer has ended its direction: read up to that end, for no further edge will come.
     read_closed: bool,
-    /// Writing failed, so: what is to be written is dropped, what came is still read.
+    /// Writing failed, so; what came before is still read.
     write_failed: Option<io::ErrorKind>,
 }
 

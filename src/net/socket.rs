@@ -192,8 +192,10 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     match socket.bind(&address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+            let probe = new()?;
+            probe.set_nonblocking(true)?; // one whose backlog is full lives
             let is_dead =
-                new()?.connect(&address).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+                probe.connect(&address).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
             if !is_socket || !is_dead {
                 return Err(error);
             }

@@ -46,7 +46,10 @@ impl<H: Handler> Server<H> {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::Loop(error)),
+            Err(error) => {
+                self.events = events;
+                return Err(Error::Loop(error));
+            }
         }
         self.events = events;
         self.resume();
@@ -60,7 +63,7 @@ impl<H: Handler> Server<H> {
 
     /// How long there is nothing to do.
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.resumed.is_empty() {
+        if !self.resumed.is_empty() || self.engine.has_transmits() {
             return Some(Duration::ZERO);
         }
         let stop = match self.stop {
@@ -145,6 +148,11 @@ impl<H: Handler> Server<H> {
         let slot = &mut self.slots[id.index()];
         if event.is_read_closed() || event.is_error() {
             slot.read_closed = true;
+            if event.is_error() && self.engine.is_paused(id) {
+                // Nobody reads it, so nothing else would tell that it is gone.
+                self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::ConnectionReset));
+                return self.obey();
+            }
         } else if !event.is_readable() {
             return;
         }
@@ -199,6 +207,15 @@ impl<H: Handler> Server<H> {
             },
         }
         self.obey();
+        self.relieve();
+    }
+
+    /// Nobody is to be given up as a slow reader for what was not even offered to its socket.
+    #[inline]
+    fn relieve(&mut self) {
+        if self.engine.is_pressing() {
+            self.flush();
+        }
     }
 
     fn resume_later(&mut self, id: ConnId) {
@@ -226,6 +243,7 @@ impl<H: Handler> Server<H> {
                     cx.close(id, code, &reason);
                 }
             });
+            self.relieve();
         }
         if remote.has_more() {
             remote.wake();
@@ -241,29 +259,32 @@ impl<H: Handler> Server<H> {
     #[inline]
     fn reply(&mut self, id: ConnId) {
         let Some(transmit) = self.engine.poll_reply(id, &self.input) else { return };
-        let written = write(&mut self.slots[id.index()], transmit.first, transmit.second);
-        self.engine.handle_replied(self.now, id, &mut self.input, written);
-        self.read_after_failed_write(id);
+        match write(&mut self.slots[id.index()], transmit.first, transmit.second) {
+            Ok(n) => self.engine.handle_replied(self.now, id, &mut self.input, n),
+            Err(kind) => self.write_failed(id, kind),
+        }
     }
 
     /// Writes to each peer that this wake brought something, once.
     pub(super) fn flush(&mut self) {
+        self.engine.begin_transmits();
         while let Some(transmit) = self.engine.poll_transmit() {
             let id = transmit.id;
-            let written = write(&mut self.slots[id.index()], transmit.first, transmit.second);
-            self.engine.handle_transmitted(self.now, id, written);
-            self.read_after_failed_write(id);
+            match write(&mut self.slots[id.index()], transmit.first, transmit.second) {
+                Ok(n) => self.engine.handle_transmitted(self.now, id, n),
+                Err(kind) => self.write_failed(id, kind),
+            }
             self.obey();
         }
     }
 
-    /// A peer that cannot be written to may have sent something before it went: that is handled first.
-    fn read_after_failed_write(&mut self, id: ConnId) {
+    /// A peer that cannot be written to may have sent something before it went: that is handled first, and the read
+    /// behind it says how it ended.
+    fn write_failed(&mut self, id: ConnId, kind: io::ErrorKind) {
+        self.engine.handle_unwritable(id, &mut self.input);
         let slot = &mut self.slots[id.index()];
-        if slot.write_failed.is_some() && !slot.read_closed {
-            slot.read_closed = true;
-            self.resume_later(id);
-        }
+        (slot.write_failed, slot.read_closed) = (Some(kind), true);
+        self.resume_later(id);
     }
 
     /// Does to sockets what the engine asks.
@@ -293,17 +314,14 @@ impl<H: Handler> Server<H> {
     }
 }
 
-/// One write. What cannot be written any more counts as written: the peer is gone, as a read will say.
-fn write(slot: &mut Slot, first: &[u8], second: &[u8]) -> usize {
-    let Some(socket) = slot.socket.as_mut().filter(|_| slot.write_failed.is_none()) else {
-        return first.len() + second.len();
-    };
+/// One write: how much of it was taken, or why nothing will be taken any more.
+fn write(slot: &mut Slot, first: &[u8], second: &[u8]) -> Result<usize, io::ErrorKind> {
+    let Some(socket) = &mut slot.socket else { return Err(io::ErrorKind::NotConnected) };
     match socket.write(first, second) {
-        Ok(n) => n,
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
-        Err(error) => {
-            slot.write_failed = Some(error.kind());
-            first.len() + second.len()
-        }
+        Ok(n) => Ok(n),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
+            kind => Err(kind),
+        },
     }
 }

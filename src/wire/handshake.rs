@@ -54,12 +54,14 @@ impl<'a> Request<'a> {
         let count = parsed.headers.len();
         headers.truncate(count);
         let mut request = Request { target: ORIGIN_ROOT, host: "", key: "", headers };
-        request.check_target_and_host(target)?;
+        request.check_host()?;
         match method {
             "GET" => {}
             "HEAD" => return Err(Refusal::Head),
             _ => return Err(Refusal::Method), // §4.2.1 item 1
         }
+        request.target = http::parse_target(target)
+            .ok_or(Refusal::Malformed("the target is neither a path nor an http or ws URI"))?;
         request.check_no_body()?;
         request.check_upgrade()?;
         Ok(request)
@@ -108,11 +110,8 @@ impl<'a> Request<'a> {
         AcceptKey::of(self.key)
     }
 
-    /// What is asked of any HTTP/1.1 request.
-    fn check_target_and_host(&mut self, target: &'a str) -> Result<(), Refusal> {
-        self.target = http::parse_target(target)
-            .ok_or(Refusal::Malformed("the target is neither a path nor an http or ws URI"))?;
-        // RFC 9112 §3.2: exactly one Host, and a valid one.
+    /// RFC 9112 §3.2: exactly one Host, and a valid one, in any request.
+    fn check_host(&mut self) -> Result<(), Refusal> {
         self.host = self.exactly_one("Host", "there is no Host", "there is more than one Host")?;
         if !http::is_host(self.host) {
             return Err(Refusal::Malformed("Host is no host and port"));
@@ -153,6 +152,9 @@ impl<'a> Request<'a> {
         let mut nonce = [0; 18];
         if BASE64.decode_slice(self.key, &mut nonce) != Ok(16) {
             return Err(Refusal::Malformed("Sec-WebSocket-Key is not 16 bytes in base64"));
+        }
+        if self.lines("Origin").any(|origin| !origin.is_ascii()) {
+            return Err(Refusal::Malformed("Origin is not ASCII"));
         }
         if self.count("Origin") > 1 {
             return Err(Refusal::Malformed("there is more than one Origin"));

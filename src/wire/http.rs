@@ -73,7 +73,10 @@ pub fn is_host(host: &str) -> bool {
         None => !name.is_empty() && is_registered_name(name),
     };
     let port_is_right = match port.strip_prefix(':') {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.len() <= 5,
+        Some(digits) => {
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+            digits.is_empty() || is_number
+        }
         None => port.is_empty(),
     };
     name_is_right && port_is_right
@@ -165,8 +168,8 @@ mod tests {
             assert!(is_host(good), "{good}");
         }
         for bad in [
-            "", ":80", "a b", "a/b", "user@a", "a:8o", "[]", "[::1", "a:123456", "[::1]x", "ä", "[zz]",
-            "%zz", "a%4",
+            "", ":80", "a b", "a/b", "user@a", "a:8o", "[]", "[::1", "a:123456", "a:65536", "[::1]x", "ä",
+            "[zz]", "%zz", "a%4",
         ] {
             assert!(!is_host(bad), "{bad}");
         }

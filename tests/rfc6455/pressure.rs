@@ -158,14 +158,15 @@ fn a_peer_that_is_given_up_in_the_middle_of_a_huge_frame_is_dropped_without_a_cl
 }
 
 #[test]
-fn a_peer_that_is_given_up_before_it_took_the_101_is_dropped_without_a_close() {
+fn a_peer_that_is_given_up_before_it_took_the_101_gets_the_rest_of_it_before_its_close() {
     let mut drive = Drive::with(small, echo);
     let id = drive.accept();
     drive.block(id).take(id, 20).feed(id, REQUEST).expect(id, &RESPONSE[..20]).expect_seen(id, Seen::Open);
     drive.act(|cx| while cx.send(id, &[7; 500][..]) != Sent::Refused {});
-    let seen = drive.take_seen();
-    assert!(matches!(seen[..], [Seen::Close { code: 1013, .. }]), "{seen:?}");
-    drive.take(id, usize::MAX).expect_silence(id).expect_gone(id);
+    let (reason, cause) = too_slow((RESPONSE.len() - 20 + 4 * 504) as u64);
+    drive.expect_close(id, 1013, &reason, cause);
+    let close = bare(0x88, &close_body(1013, &reason));
+    drive.take(id, usize::MAX).expect(id, &[&RESPONSE[20..], &close].concat()).expect_shut(id);
 }
 
 // ------------------------------------------------------------------ the stall
@@ -177,7 +178,8 @@ fn a_peer_above_the_soft_mark_that_takes_no_byte_for_outbox_stall_ms_max_is_give
     drive.at(1_000).act(|cx| cx.send(id, &[7; 1_496][..]));
     drive.at(9_000).take(id, 1).at(18_999).expect_nothing_seen();
     drive.at(19_050);
-    let (reason, cause) = too_slow(1_499);
+    let reason = "peer took no byte for 10000 ms (at most 10000); 1499 bytes wait".to_owned();
+    let cause = Cause::Fault(Fault::StalledReader { queued: 1_499, limit_ms: 10_000 });
     drive.expect_close(id, 1013, &reason, cause);
     drive.take(id, usize::MAX);
     drive.expect(id, &[frame_of(1_500), bare(0x88, &close_body(1013, &reason))].concat()).expect_shut(id);
