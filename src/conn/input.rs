@@ -1,6 +1,9 @@
 //! The one buffer that all reads of a loop go into, and the replies that go out of it again.
 
-use crate::wire::frame::{FIN, Opcode};
+use crate::wire::{
+    frame::{FIN, Opcode},
+    mask,
+};
 use std::ops::Range;
 
 /// The buffer that every read of a loop goes into, with room in front for what a connection kept.
@@ -25,27 +28,20 @@ pub struct Input {
     reply: Range<usize>,
 }
 
-/// Bytes moved at a time when they are few, and how many are few: a call costs more than these.
-const CHUNK: usize = 16;
-const SMALL: usize = 256;
-/// Room behind, so that there is always a whole chunk to move.
-const TAILROOM: usize = CHUNK;
-
 /// Room in front: the longest header and the longest control payload are kept, never more.
 const HEADROOM: usize = 256;
 
 impl Input {
     /// A buffer for reads of at most `bytes` bytes.
     pub fn new(bytes: usize) -> Input {
-        let bytes = vec![0; HEADROOM + bytes + TAILROOM].into_boxed_slice();
+        let bytes = vec![0; HEADROOM + bytes].into_boxed_slice();
         Input { bytes, start: HEADROOM, end: HEADROOM, reply: HEADROOM..HEADROOM }
     }
 
     /// Where to read into. What was unread or not yet replied is forgotten.
     pub fn space(&mut self) -> &mut [u8] {
         self.fill(0);
-        let end = self.bytes.len() - TAILROOM;
-        &mut self.bytes[HEADROOM..end]
+        &mut self.bytes[HEADROOM..]
     }
 
     /// Says that the first `n` bytes of [`Input::space`] are filled.
@@ -53,7 +49,7 @@ impl Input {
     /// # Panics
     /// When `n` is more than the space has.
     pub fn fill(&mut self, n: usize) {
-        assert!(n <= self.bytes.len() - HEADROOM - TAILROOM, "more was filled than there was space");
+        assert!(n <= self.bytes.len() - HEADROOM, "more was filled than there was space");
         (self.start, self.end) = (HEADROOM, HEADROOM + n);
         self.reply = HEADROOM..HEADROOM;
     }
@@ -86,6 +82,20 @@ impl Input {
         let range = self.start..self.start + n;
         self.start = range.end;
         range
+    }
+
+    /// Takes a payload of `len` unread bytes, unmasked. Where there are replies already it moves to where it would
+    /// follow them behind a bare header of `header` bytes, so that sending it back is only that header.
+    #[inline]
+    pub(super) fn take_unmasked(&mut self, len: usize, header: usize, key: [u8; 4]) -> Range<usize> {
+        let payload = self.take(len);
+        if self.reply.is_empty() {
+            mask::apply(&mut self.bytes[payload.clone()], key);
+            return payload;
+        }
+        let to = self.reply.end + header;
+        mask::apply_down(&mut self.bytes[to..payload.end], payload.start - to, key);
+        to..to + len
     }
 
     pub(super) fn discard(&mut self) {
@@ -138,25 +148,8 @@ impl Input {
         debug_assert!(body <= payload.start);
         self.bytes[start..body].copy_from_slice(&header);
         self.reply.end = body + payload.len();
-        if body == payload.start {
-            return;
-        }
-        if payload.len() <= SMALL && payload.start - body >= CHUNK {
-            return self.move_down(payload, body);
-        }
-        self.bytes.copy_within(payload, body);
-    }
-
-    /// Moves a few bytes down, in whole chunks: past the end of the payload too, over what was read already.
-    #[inline]
-    fn move_down(&mut self, payload: Range<usize>, to: usize) {
-        let gap = payload.start - to;
-        debug_assert!(gap >= CHUNK);
-        let window = &mut self.bytes[to..payload.end + CHUNK];
-        let mut at = 0;
-        while at < payload.len() {
-            window.copy_within(at + gap..at + gap + CHUNK, at);
-            at += CHUNK;
+        if body != payload.start {
+            self.bytes.copy_within(payload, body);
         }
     }
 }

@@ -148,7 +148,8 @@ impl Connection {
     }
 
     /// The common case in one go: a message that is one unfragmented frame from a client, all of it in the input,
-    /// while nothing else is under way. Unmasked where it lies. Anything else is for [`Connection::receive`].
+    /// while nothing else is under way. Unmasked where it lies, or behind the replies so far, where its own would be.
+    /// Anything else is for [`Connection::receive`].
     #[inline]
     pub(crate) fn receive_whole(
         &mut self,
@@ -174,9 +175,7 @@ impl Connection {
             return None;
         }
         input.take(header);
-        let range = input.take(len);
-        mask::apply(input.get_mut(range.clone()), key);
-        Some((opcode, range))
+        Some((opcode, input.take_unmasked(len, header - key.len(), key)))
     }
 
     // ------------------------------------------------------------------ §4: the head

@@ -11,6 +11,44 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) {
     apply_wide(payload, key);
 }
 
+/// As [`apply`] on the bytes of `window` from `gap` on, which at the same time move down to its front: one pass for
+/// what is to be unmasked and closed up behind what was sent before.
+#[inline]
+pub(crate) fn apply_down(window: &mut [u8], gap: usize, key: [u8; 4]) {
+    let lane = u128::from(u32::from_ne_bytes(key)) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
+    let end = window.len() - gap;
+    let mut at = 0;
+    // Each chunk is read whole before it is written, and what it is written over was read before.
+    while at + WIDE <= end {
+        let mut chunk = [0; WIDE];
+        chunk.copy_from_slice(&window[at + gap..at + gap + WIDE]);
+        for bytes in chunk.as_chunks_mut::<4>().0 {
+            *bytes = (u32::from_ne_bytes(*bytes) ^ lane as u32).to_ne_bytes();
+        }
+        window[at..at + WIDE].copy_from_slice(&chunk);
+        at += WIDE;
+    }
+    while let Some(&chunk) = window[at + gap..].first_chunk() {
+        let chunk = (u128::from_ne_bytes(chunk) ^ lane).to_ne_bytes();
+        window[at..at + 16].copy_from_slice(&chunk);
+        at += 16;
+    }
+    if let Some(&chunk) = window[at + gap..].first_chunk() {
+        let chunk = (u64::from_ne_bytes(chunk) ^ lane as u64).to_ne_bytes();
+        window[at..at + 8].copy_from_slice(&chunk);
+        at += 8;
+    }
+    if let Some(&chunk) = window[at + gap..].first_chunk() {
+        let chunk = (u32::from_ne_bytes(chunk) ^ lane as u32).to_ne_bytes();
+        window[at..at + 4].copy_from_slice(&chunk);
+        at += 4;
+    }
+    for byte in key.iter().take(end - at) {
+        window[at] = window[at + gap] ^ byte;
+        at += 1;
+    }
+}
+
 /// The key as byte `n` of the payload meets it, after the first `n` bytes were done.
 #[inline]
 pub fn rotated(key: [u8; 4], n: usize) -> [u8; 4] {
@@ -61,6 +99,20 @@ mod tests {
         let mut bytes = *b"Hello";
         apply(&mut bytes, [0x37, 0xfa, 0x21, 0x3d]);
         assert_eq!(bytes, [0x7f, 0x9f, 0x4d, 0x51, 0x58]);
+    }
+
+    #[test]
+    fn s5_3_what_moves_down_is_unmasked_as_what_stays() {
+        let key = [0x12, 0x34, 0x56, 0x78];
+        for len in 0..300 {
+            for gap in [1, 2, 4, 7, 8, 63, 64, 65, 200] {
+                let mut window: Vec<u8> = (0..len + gap).map(|i| (i * 7 % 251) as u8).collect();
+                let mut want = window[gap..].to_vec();
+                apply(&mut want, key);
+                apply_down(&mut window, gap, key);
+                assert_eq!(window[..len], want, "{len} bytes by {gap}");
+            }
+        }
     }
 
     #[test]
