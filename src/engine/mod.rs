@@ -237,6 +237,8 @@ impl<H: Handler> Engine<H> {
             && let Some(index) = self.core.peers.find(id)
         {
             self.core.queue_rest(now, index, input.reply(), n);
+            input.clear_reply();
+            return self.settle(now);
         }
         input.clear_reply();
     }
