@@ -265,6 +265,34 @@ fn a_stream_to_a_peer_that_leaves_with_data_unread_ends_with_one_on_close() {
     }
 }
 
+/// The same with the reset between two turns, while the stream waits for a socket that takes no more: the write is what
+/// meets it first. That once counted as written, and so led to more to write, for ever.
+#[test]
+fn a_reset_that_a_waiting_stream_meets_as_it_writes_ends_it() {
+    within_patience(|| {
+        let ((report, reports), chunk) = (mpsc::channel(), vec![7; 64 << 10]);
+        let (mut server, address) = bind(local(), move |cx, id, on| {
+            stream(cx, id, &on, &chunk);
+            if let On::Close(closed) = on {
+                report.send(closed.cause).expect("the test waits");
+            }
+        });
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(&[REQUEST, &masked(BINARY, b"go")].concat()).expect("it takes it");
+        for _ in 0..20 {
+            server.turn(Some(Duration::from_millis(10))).expect("the loop runs");
+        }
+        assert!(reports.try_recv().is_err(), "it waits for its reader");
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("a live socket");
+        drop(client);
+        while server.connections() > 0 {
+            server.turn(None).expect("the loop runs");
+        }
+        assert!(matches!(reports.try_recv(), Ok(Cause::Lost(_))));
+        assert!(reports.try_recv().is_err(), "on_close came twice");
+    });
+}
+
 #[test]
 fn fast_readers_of_a_stream_do_not_keep_the_server_in_one_turn_from_an_echo() {
     within_patience(|| {

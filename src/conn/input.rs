@@ -11,8 +11,8 @@ use std::ops::Range;
 /// A connection that was cut in the middle of a header keeps those few bytes and has them written back in front
 /// of the next read, so there is one way to parse and an idle connection owns no buffer.
 ///
-/// The reply to a message that is sent back as it came is written over it: an unmasked header is four bytes
-/// shorter than the masked one it replaces. [`Input::reply`] is that batch of frames.
+/// The reply to a message that is sent back as it came goes out from here: a bare header is four bytes shorter than
+/// the masked one that came, so there is room for it in front. [`Input::reply`] is that batch of frames.
 ///
 /// ```
 /// let mut input = sockeye::Input::new(4096);
