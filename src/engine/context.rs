@@ -2,14 +2,13 @@
 
 use super::{ConnId, Core, Fanout, PeerInfo, Sent};
 use crate::{
-    conn::{Input, Message},
+    conn::{Input, Message, WINDOWS},
     time::Now,
     wire::{
         close::CloseCode,
         frame::{HeaderBytes, Opcode},
     },
 };
-use std::ops::Range;
 
 /// The engine, as a [`Handler`](super::Handler) sees it during a call. Nothing here blocks or calls back.
 ///
@@ -70,7 +69,7 @@ impl Context<'_> {
             && current.id == id
             && current.left.echo.is_none()
             && current.is(&message)
-            && self.core.may_reply_in_place(id.index)
+            && self.core.may_reply_in_place(id.index, message.as_bytes().len())
         {
             current.left.echo = Some(message.opcode());
             return Sent::Queued;
@@ -109,10 +108,10 @@ impl Context<'_> {
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Fanout {
         let Some(topic) = self.core.topics.find(topic) else { return Fanout::default() };
         let (message, mut fanout) = (message.into(), Fanout::default());
-        let frame = self.core.put_shared(message);
+        let mut shared = Shared::default();
         let mut place = 0;
         while let Some(index) = self.core.topics.member(topic, place) {
-            fanout.count(self.core.send_shared(self.now, index, &frame, message));
+            fanout.count(self.core.send_shared(self.now, index, &mut shared, message));
             place += 1;
         }
         fanout
@@ -125,12 +124,12 @@ impl Context<'_> {
         message: impl Into<Message<'m>>,
     ) -> Fanout {
         let (message, mut fanout) = (message.into(), Fanout::default());
-        let frame = self.core.put_shared(message);
+        let mut shared = Shared::default();
         for id in ids {
             fanout.count(match self.core.peers.find(id) {
                 Some(index) => {
                     self.hears_others(index);
-                    self.core.send_shared(self.now, index, &frame, message)
+                    self.core.send_shared(self.now, index, &mut shared, message)
                 }
                 None => Sent::Refused,
             });
@@ -222,10 +221,21 @@ impl Context<'_> {
     }
 }
 
-/// A frame that several connections are sent.
-pub(super) enum Shared {
+/// A message that several connections are sent, in each form that one of them takes.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// As it is, and compressed with each size of window.
+    pub(super) forms: [Form; WINDOWS],
+}
+
+/// Where one form of a shared message is.
+#[derive(Clone, Copy, Default)]
+pub(super) enum Form {
+    /// Nobody took it yet.
+    #[default]
+    Unmade,
     /// It stands in the log.
-    Log(Range<u32>),
+    Log { start: u32, end: u32, compressed: bool },
     /// The log is full: each member gets its own.
     Each,
 }

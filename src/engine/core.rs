@@ -3,18 +3,18 @@
 
 use super::{
     Command, ConnId, Fanout, PeerInfo, Sent,
-    context::Shared,
+    context::{Form, Shared},
     peers::{Peers, flag},
     timers::Wheel,
     topics::Topics,
 };
 use crate::{
     config::Config,
-    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Role},
+    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Pool, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
-        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode, UNMASKED_HEADER_BYTES_MAX},
+        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode},
         handshake::{Refusal, Request},
         mask,
     },
@@ -214,7 +214,7 @@ impl Core {
         let Some(index) = self.peers.find(id) else { return };
         let peer = &mut self.peers[index];
         debug_assert!(!peer.flags.has(flag::OPENED));
-        peer.conn.release(&mut self.commons);
+        peer.conn.retire(&mut self.commons);
         peer.outbox.clear(&mut self.commons.pool);
         self.wheel.cancel(index);
         self.pongs.remove(&index);
@@ -245,16 +245,17 @@ impl Core {
         peer.conn.is_open() && !peer.flags.has(flag::DOOMED | flag::UNWRITABLE)
     }
 
-    /// Whether a reply may be written over the message it answers: nothing may stand before it in a queue, and
-    /// nobody else's frames may want to go out with it.
+    /// Whether a reply of `len` bytes may be written over the message it answers: nothing may stand before it in a
+    /// queue, nobody else's frames may want to go out with it, and it is not to be compressed.
     #[inline]
-    pub(super) fn may_reply_in_place(&self, index: u32) -> bool {
+    pub(super) fn may_reply_in_place(&self, index: u32, len: usize) -> bool {
         let peer = &self.peers[index];
         let otherwise = flag::BLOCKED | flag::HEARS_OTHERS | flag::DOOMED | flag::UNWRITABLE;
         peer.outbox.is_empty()
             && !peer.flags.has(otherwise)
             && peer.conn.is_open()
             && peer.conn.role() == Role::Server
+            && peer.conn.window(len, &self.commons) == 0
     }
 
     /// From now on this peer is written to once, at the end of a wake, with all that the wake brought it.
@@ -267,38 +268,69 @@ impl Core {
         if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
             return Sent::Refused;
         }
-        self.queue_frame(index, message.opcode(), message.as_bytes());
+        self.queue_message(index, message);
         self.queued(now, index)
     }
 
-    /// Writes a message for many into the log.
-    pub(super) fn put_shared(&mut self, message: Message<'_>) -> Shared {
-        let payload = message.as_bytes();
-        if self.log.len() + payload.len() + UNMASKED_HEADER_BYTES_MAX > LOG_BYTES_MAX {
-            return Shared::Each;
+    /// Queues for one of many a message, which is written into the log once in each form that its members agreed to.
+    #[inline]
+    pub(super) fn send_shared(
+        &mut self,
+        now: Now,
+        index: u32,
+        shared: &mut Shared,
+        message: Message<'_>,
+    ) -> Sent {
+        let conn = &self.peers[index].conn;
+        if conn.role() != Role::Server {
+            return self.send(now, index, message); // each frame of a client's has its own key, §5.3
         }
-        let start = self.log.len() as u32;
-        self.commons.pool.reserve(&mut self.log, payload.len() + UNMASKED_HEADER_BYTES_MAX);
-        self.log.extend_from_slice(&HeaderBytes::bare(message.opcode(), payload.len()));
-        self.log.extend_from_slice(payload);
-        Shared::Log(start..self.log.len() as u32)
+        let window = conn.window(message.as_bytes().len(), &self.commons);
+        let form = match shared.forms[window] {
+            Form::Unmade => self.put_shared(window, shared, message),
+            form => form,
+        };
+        let Form::Log { start, end, compressed } = form else { return self.send(now, index, message) };
+        if !self.may_queue(index) {
+            return Sent::Refused;
+        }
+        let peer = &mut self.peers[index];
+        peer.outbox.push_shared(start..end, &self.log, &mut self.commons.pool);
+        if compressed {
+            peer.conn.sent_shared(&mut self.commons);
+        }
+        self.dirty(index);
+        self.queued(now, index)
     }
 
-    /// Queues for one of many what [`Core::put_shared`] wrote.
-    #[inline]
-    pub(super) fn send_shared(&mut self, now: Now, index: u32, frame: &Shared, message: Message<'_>) -> Sent {
-        match frame {
-            Shared::Log(part) if self.peers[index].conn.role() == Role::Server => {
-                if !self.may_queue(index) {
-                    return Sent::Refused;
+    /// Writes a message for many into the log, compressed with one window size, or as it is.
+    #[inline(never)]
+    fn put_shared(&mut self, window: usize, shared: &mut Shared, message: Message<'_>) -> Form {
+        let Commons { codecs, pool, .. } = &mut self.commons;
+        let mut compressed = match window {
+            0 => None,
+            _ => codecs.compress(window, message.as_bytes(), pool),
+        };
+        let is_plain = compressed.is_none();
+        let form = match &shared.forms[0] {
+            &plain @ Form::Log { .. } if is_plain => plain, // it is not worth compressing, and is there already
+            _ => {
+                let payload = compressed.as_deref().unwrap_or(message.as_bytes());
+                let mut header = HeaderBytes::bare(message.opcode(), payload.len());
+                if !is_plain {
+                    header = header.compressed();
                 }
-                let outbox = &mut self.peers[index].outbox;
-                outbox.push_shared(part.clone(), &self.log, &mut self.commons.pool);
-                self.dirty(index);
-                self.queued(now, index)
+                put_in_log(&mut self.log, header, payload, pool)
             }
-            _ => self.send(now, index, message),
+        };
+        if let Some(compressed) = &mut compressed {
+            pool.give_buffer(compressed);
         }
+        shared.forms[window] = form;
+        if is_plain {
+            shared.forms[0] = form;
+        }
+        form
     }
 
     /// Whether one more message may be queued: judged before queueing, whatever its size. Above the hard mark the
@@ -362,7 +394,7 @@ impl Core {
     pub(super) fn pong(&mut self, now: Now, index: u32, ping: Range<usize>, input: &mut Input) {
         if self.peers[index].flags.has(flag::BACKLOGGED) {
             self.pongs.insert(index, input.get(ping).to_vec());
-        } else if self.may_reply_in_place(index) {
+        } else if self.may_reply_in_place(index, 0) {
             input.reply_with(Opcode::Pong, ping);
         } else {
             self.move_reply(index, input);
@@ -371,11 +403,32 @@ impl Core {
         }
     }
 
+    /// Queues a message, compressed where that was agreed and is worth it.
+    #[inline]
+    fn queue_message(&mut self, index: u32, message: Message<'_>) {
+        let (opcode, payload) = (message.opcode(), message.as_bytes());
+        match self.peers[index].conn.compress(payload, &mut self.commons) {
+            None => self.queue_frame(index, opcode, payload),
+            Some(mut compressed) => {
+                self.queue_frame_of(index, opcode, true, &compressed);
+                self.commons.pool.give_buffer(&mut compressed);
+            }
+        }
+    }
+
     #[inline]
     pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.queue_frame_of(index, opcode, false, payload);
+    }
+
+    #[inline]
+    fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
         let peer = &mut self.peers[index];
         let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
-        let (header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
+        let (mut header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
+        if compressed {
+            header = header.compressed();
+        }
         out.extend_from_slice(&header);
         let at = out.len();
         out.extend_from_slice(payload);
@@ -623,6 +676,17 @@ impl Core {
             self.wheel.schedule(index, at.max(now.tick.after(1)), now.tick);
         }
     }
+}
+
+fn put_in_log(log: &mut Buffer, header: HeaderBytes, payload: &[u8], pool: &mut Pool) -> Form {
+    if log.len() + header.len() + payload.len() > LOG_BYTES_MAX {
+        return Form::Each;
+    }
+    let start = log.len() as u32;
+    pool.reserve(log, header.len() + payload.len());
+    log.extend_from_slice(&header);
+    log.extend_from_slice(payload);
+    Form::Log { start, end: log.len() as u32, compressed: header.is_compressed() }
 }
 
 impl Fanout {

@@ -464,8 +464,8 @@ impl<H: Handler> Engine<H> {
                     self.core.refuse(now, index, &refusal);
                 } else {
                     upgrade.subprotocol = upgrade.subprotocol.or(subprotocol.map(str::to_owned));
-                    self.core.with_outbox(index, |conn, _, out| {
-                        conn.accept(now, &request, &upgrade, out);
+                    self.core.with_outbox(index, |conn, commons, out| {
+                        conn.accept(now, &request, &upgrade, commons, out);
                     });
                     self.core.peers[index].outbox.begin_with_all();
                     self.opened(now, index);

@@ -101,6 +101,7 @@ impl<H: Handler> Server<H> {
     /// When a limit makes no sense, or an address cannot be read or listened on.
     pub fn bind(mut config: Config, handler: H) -> Result<Server<H>, Error> {
         config.limits.validate()?;
+        config.deflate.validate()?;
         let descriptors_max = os::raise_descriptor_limit();
         let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
         let limits = &mut config.limits;
