@@ -26,6 +26,8 @@ const WINDOW: u16 = 0b111 << 8;
 const WINDOW_BITS_BASE: u8 = 8;
 /// Sizes of a window, and none.
 pub(crate) const WINDOWS: usize = 8;
+/// The largest window: who takes messages compressed with it takes any.
+pub(crate) const WINDOW_MAX: usize = WINDOWS - 1;
 /// Bytes inflated at a time, between two looks at the limit.
 const STEP_BYTES: usize = 64 << 10;
 
@@ -243,8 +245,9 @@ impl Connection {
 
     // ------------------------------------------------------------------ §7.2.2: decompression
 
-    /// Puts what a whole message of `payload` inflates to in the connection's buffer, behind its headroom.
-    pub(super) fn inflate(&mut self, payload: &[u8], commons: &mut Commons) -> Result<(), Fault> {
+    /// Puts what a whole message of `payload` inflates to in the connection's buffer, behind its headroom. Whether
+    /// `payload` may be sent on as it is: it is smaller, and every inflater can read it on its own.
+    pub(super) fn inflate(&mut self, payload: &[u8], commons: &mut Commons) -> Result<bool, Fault> {
         debug_assert!(self.buffer.is_empty());
         let Commons { codecs, pool, limits, .. } = commons;
         let keeps_context = self.flags.has(PEER_CONTEXT);
@@ -276,9 +279,10 @@ impl Connection {
         };
         match ended {
             Ok(len) => {
+                let stands_alone = !keeps_context && !inflation.has_final_block();
                 self.buffer = block;
                 self.filled = (MESSAGE_HEADROOM + len) as u32;
-                Ok(())
+                Ok(stands_alone && payload.len() < len)
             }
             Err(fault) => {
                 pool.give(block);
@@ -288,7 +292,7 @@ impl Connection {
     }
 
     /// The same for a message that was assembled in the connection's buffer.
-    pub(super) fn inflate_kept(&mut self, commons: &mut Commons) -> Result<(), Fault> {
+    pub(super) fn inflate_kept(&mut self, commons: &mut Commons) -> Result<bool, Fault> {
         let kept: Block = std::mem::take(&mut self.buffer);
         let inflated = self.inflate(&kept[MESSAGE_HEADROOM..self.filled as usize], commons);
         commons.pool.give(kept);

@@ -59,6 +59,8 @@ pub struct Incoming {
     /// [`Opcode::Text`] or [`Opcode::Binary`].
     pub opcode: Opcode,
     pub(crate) place: Place,
+    /// Where in the input it is in the compressed form it came in, if it may be sent on so.
+    pub(crate) compressed: Option<Range<usize>>,
 }
 
 /// Where a message is.
@@ -311,10 +313,10 @@ impl Connection {
                     mask::apply(input.get_mut(range.clone()), key);
                 }
                 if compressed {
-                    self.inflate(input.get(range), commons)?;
-                    return Ok(self.kept_message_is_whole(opcode));
+                    let may_be_sent_on = self.inflate(input.get(range.clone()), commons)?;
+                    return Ok(self.kept_message_is_whole(opcode, may_be_sent_on.then_some(range)));
                 }
-                return Ok(Step::Message(Incoming { opcode, place: Place::Input(range) }));
+                return Ok(Step::Message(Incoming { opcode, place: Place::Input(range), compressed: None }));
             }
             self.begin_payload(now, opcode, compressed, fin, len, key);
         }
@@ -474,7 +476,7 @@ impl Connection {
                 if message.compressed {
                     self.inflate_kept(commons)?;
                 }
-                return Ok(Some(self.kept_message_is_whole(message.opcode)));
+                return Ok(Some(self.kept_message_is_whole(message.opcode, None)));
             }
             let unread = input.unread().len();
             if unread == 0 {
@@ -489,9 +491,9 @@ impl Connection {
         }
     }
 
-    fn kept_message_is_whole(&mut self, opcode: Opcode) -> Step {
+    fn kept_message_is_whole(&mut self, opcode: Opcode, compressed: Option<Range<usize>>) -> Step {
         self.receive = Receive::Delivered;
-        Step::Message(Incoming { opcode, place: Place::Kept })
+        Step::Message(Incoming { opcode, place: Place::Kept, compressed })
     }
 
     /// The next `n` bytes of the frame's payload are in the buffer, masked.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Pool, Role},
+    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Pool, Role, WINDOW_MAX},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
@@ -245,17 +245,27 @@ impl Core {
         peer.conn.is_open() && !peer.flags.has(flag::DOOMED | flag::UNWRITABLE)
     }
 
-    /// Whether a reply of `len` bytes may be written over the message it answers: nothing may stand before it in a
-    /// queue, nobody else's frames may want to go out with it, and it is not to be compressed.
+    /// Whether a reply may be written over the message it answers: nothing may stand before it in a queue, and
+    /// nobody else's frames may want to go out with it.
     #[inline]
-    pub(super) fn may_reply_in_place(&self, index: u32, len: usize) -> bool {
+    pub(super) fn may_reply_in_place(&self, index: u32) -> bool {
         let peer = &self.peers[index];
         let otherwise = flag::BLOCKED | flag::HEARS_OTHERS | flag::DOOMED | flag::UNWRITABLE;
         peer.outbox.is_empty()
             && !peer.flags.has(otherwise)
             && peer.conn.is_open()
             && peer.conn.role() == Role::Server
-            && peer.conn.window(len, &self.commons) == 0
+    }
+
+    /// Whether a message of `len` bytes goes back to its sender compressed as it came (`true`), or as it is; `None`
+    /// where it is to be compressed anew.
+    #[inline]
+    pub(super) fn form_in_place(&self, index: u32, len: usize, came_compressed: bool) -> Option<bool> {
+        match self.peers[index].conn.window(len, &self.commons) {
+            0 => Some(false),
+            WINDOW_MAX if came_compressed => Some(true),
+            _ => None,
+        }
     }
 
     /// From now on this peer is written to once, at the end of a wake, with all that the wake brought it.
@@ -264,11 +274,18 @@ impl Core {
         self.peers[index].flags.set(flag::HEARS_OTHERS, true);
     }
 
-    pub(super) fn send(&mut self, now: Now, index: u32, message: Message<'_>) -> Sent {
+    /// Queues a message. `compressed` is the form it came in, where it was received and may be sent on so.
+    pub(super) fn send(
+        &mut self,
+        now: Now,
+        index: u32,
+        message: Message<'_>,
+        compressed: Option<&[u8]>,
+    ) -> Sent {
         if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
             return Sent::Refused;
         }
-        self.queue_message(index, message);
+        self.queue_message(index, message, compressed);
         self.queued(now, index)
     }
 
@@ -278,19 +295,21 @@ impl Core {
         &mut self,
         now: Now,
         index: u32,
-        shared: &mut Shared,
+        shared: &mut Shared<'_>,
         message: Message<'_>,
     ) -> Sent {
         let conn = &self.peers[index].conn;
         if conn.role() != Role::Server {
-            return self.send(now, index, message); // each frame of a client's has its own key, §5.3
+            return self.send(now, index, message, shared.compressed); // each frame of a client's has its own key, §5.3
         }
         let window = conn.window(message.as_bytes().len(), &self.commons);
         let form = match shared.forms[window] {
             Form::Unmade => self.put_shared(window, shared, message),
             form => form,
         };
-        let Form::Log { start, end, compressed } = form else { return self.send(now, index, message) };
+        let Form::Log { start, end, compressed } = form else {
+            return self.send(now, index, message, shared.compressed);
+        };
         if !self.may_queue(index) {
             return Sent::Refused;
         }
@@ -303,19 +322,28 @@ impl Core {
         self.queued(now, index)
     }
 
+    /// The peer is sent a message that its own compressor did not see.
+    #[inline]
+    pub(super) fn sent_shared(&mut self, index: u32) {
+        self.peers[index].conn.sent_shared(&mut self.commons);
+    }
+
     /// Writes a message for many into the log, compressed with one window size, or as it is.
     #[inline(never)]
-    fn put_shared(&mut self, window: usize, shared: &mut Shared, message: Message<'_>) -> Form {
+    fn put_shared(&mut self, window: usize, shared: &mut Shared<'_>, message: Message<'_>) -> Form {
         let Commons { codecs, pool, .. } = &mut self.commons;
-        let mut compressed = match window {
+        let came = shared.compressed.filter(|_| window == WINDOW_MAX);
+        let mut made = match window {
             0 => None,
+            _ if came.is_some() => None,
             _ => codecs.compress(window, message.as_bytes(), pool),
         };
+        let compressed = came.or(made.as_deref());
         let is_plain = compressed.is_none();
         let form = match &shared.forms[0] {
             &plain @ Form::Log { .. } if is_plain => plain, // it is not worth compressing, and is there already
             _ => {
-                let payload = compressed.as_deref().unwrap_or(message.as_bytes());
+                let payload = compressed.unwrap_or(message.as_bytes());
                 let mut header = HeaderBytes::bare(message.opcode(), payload.len());
                 if !is_plain {
                     header = header.compressed();
@@ -323,8 +351,8 @@ impl Core {
                 put_in_log(&mut self.log, header, payload, pool)
             }
         };
-        if let Some(compressed) = &mut compressed {
-            pool.give_buffer(compressed);
+        if let Some(made) = &mut made {
+            pool.give_buffer(made);
         }
         shared.forms[window] = form;
         if is_plain {
@@ -394,7 +422,7 @@ impl Core {
     pub(super) fn pong(&mut self, now: Now, index: u32, ping: Range<usize>, input: &mut Input) {
         if self.peers[index].flags.has(flag::BACKLOGGED) {
             self.pongs.insert(index, input.get(ping).to_vec());
-        } else if self.may_reply_in_place(index, 0) {
+        } else if self.may_reply_in_place(index) {
             input.reply_with(Opcode::Pong, ping);
         } else {
             self.move_reply(index, input);
@@ -405,8 +433,14 @@ impl Core {
 
     /// Queues a message, compressed where that was agreed and is worth it.
     #[inline]
-    fn queue_message(&mut self, index: u32, message: Message<'_>) {
+    fn queue_message(&mut self, index: u32, message: Message<'_>, compressed: Option<&[u8]>) {
         let (opcode, payload) = (message.opcode(), message.as_bytes());
+        if let Some(compressed) = compressed
+            && self.peers[index].conn.window(payload.len(), &self.commons) == WINDOW_MAX
+        {
+            self.sent_shared(index);
+            return self.queue_frame_of(index, opcode, true, compressed);
+        }
         match self.peers[index].conn.compress(payload, &mut self.commons) {
             None => self.queue_frame(index, opcode, payload),
             Some(mut compressed) => {
@@ -422,7 +456,7 @@ impl Core {
     }
 
     #[inline]
-    fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
+    pub(super) fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
         let peer = &mut self.peers[index];
         let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
         let (mut header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);

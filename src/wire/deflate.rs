@@ -179,6 +179,11 @@ impl Inflation<'_> {
         }
     }
 
+    /// Whether a final block stood inside: not every inflater goes on behind one.
+    pub fn has_final_block(&self) -> bool {
+        self.final_blocks > 0
+    }
+
     fn feed_next(&mut self) {
         let (feed, rest): (Feed, &'static [u8]) = match self.feed {
             Feed::Payload => (Feed::Tail, &TAIL),
