@@ -56,6 +56,8 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod config;
 pub mod conn;
 pub mod engine;
@@ -70,14 +72,16 @@ pub use conn::{
     Message, Role, Step, Upgrade,
 };
 pub use engine::{
-    Cause, Closed, Command, ConnId, Context, Engine, Fanout, Handler, Lost, PeerInfo, Sent, Transmit,
+    Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler, Lost,
+    PeerInfo, Sent, Transmit,
 };
 pub use error::Error;
 pub use net::{LocalAddress, OwnedMessage, Remote, RemoteError, Server};
 pub use time::{Now, Tick};
 pub use wire::{
     close::CloseCode,
-    handshake::{Refusal, Request},
+    handshake::{Refusal, Request, ResponseError},
+    response::Response,
 };
 
 /// The README's code is compiled with the documentation's.

@@ -141,7 +141,7 @@ impl Sweep {
             Role::Client => {
                 let request = ClientRequest::default();
                 let mut connection = Connection::client(NOW, request, &mut self.commons, &mut self.out);
-                let Ok(Step::Opened(None)) = self.receive(&mut connection, RESPONSE) else {
+                let Ok(Step::Opened(_)) = self.receive(&mut connection, RESPONSE) else {
                     panic!("an answer")
                 };
                 connection

@@ -7,7 +7,7 @@
 use std::{fs, path::Path};
 
 /// What a layer may import of the others, its own modules aside. An arrow points down.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("config", &[]),
     ("time", &[]),
     ("bits", &[]),
@@ -16,6 +16,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("conn", &["wire", "config", "time", "bits", "error"]),
     ("engine", &["conn", "wire", "config", "time", "bits", "error"]),
     ("net", &["engine", "conn", "wire", "config", "time", "bits", "error"]),
+    ("client", &["net", "engine", "conn", "wire", "config", "time", "bits", "error"]),
 ];
 
 /// Importable by all.
@@ -72,7 +73,7 @@ fn src_is_tidy() {
     let mut files = Vec::new();
     collect(&root, &root, &mut files);
     assert!(files.len() >= 20, "only {} files found in src", files.len());
-    for layer in ["wire", "conn", "engine", "net", "cli"] {
+    for layer in ["wire", "conn", "engine", "net", "client", "cli"] {
         let found = files.iter().any(|(path, _)| path.starts_with(&format!("{layer}/")));
         assert!(found, "layer {layer} is not in src");
     }
@@ -404,6 +405,7 @@ mod tests {
         expect_fault("wire/mod.rs", "use crate::*;", "crate::*");
         expect_fault("wire/mod.rs", "use sockeye::Connection;", "sockeye::Connection");
         expect_fault("net/mod.rs", "use crate::cli;", "crate::cli");
+        expect_fault("net/mod.rs", "use crate::client;", "crate::client");
         expect_fault("cli/serve.rs", "use crate::net::Server;", "sockeye crate");
         expect_fault("main.rs", "use crate::engine;", "sockeye crate");
         expect_fault("hub/mod.rs", "fn f() {}", "no known layer");
@@ -420,6 +422,7 @@ mod tests {
             "use super::{Fault, Input}; use crate::{time::Now, wire::{close, mask}};",
         );
         expect_tidy("engine/peers.rs", "use crate::{config::Limits, conn::Connection, error::Error};");
+        expect_tidy("client/mod.rs", "use crate::{net::Server, engine::ConnId, wire::close::CloseCode};");
         expect_tidy("net/turn.rs", "use crate::{engine::{Command, ConnId}, time::Tick}; use super::Server;");
         expect_tidy("error.rs", "use crate::config::InvalidLimit;");
         expect_tidy("cli/mod.rs", "use sockeye::{Config, net::Server}; use crate::cli::serve; mod serve;");
@@ -451,7 +454,9 @@ mod tests {
             ("use mio::Poll;", "mio::Poll"),
             ("use mio;", "mio"),
         ] {
-            for path in ["wire/frame.rs", "conn/mod.rs", "engine/core.rs", "time.rs", "config.rs"] {
+            for path in
+                ["wire/frame.rs", "conn/mod.rs", "engine/core.rs", "client/mod.rs", "time.rs", "config.rs"]
+            {
                 expect_fault(path, text, word);
             }
             expect_tidy("net/os.rs", text);

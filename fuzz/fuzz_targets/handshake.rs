@@ -6,7 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sockeye::{
-    ClientRequest, Commons, Config, Connection, ConnectionState, Input, Now, Refusal, Request, Step, Upgrade,
+    ClientRequest, Commons, Config, Connection, ConnectionState, Input, Now, Refusal, Request, Response, Step,
+    Upgrade,
 };
 use sockeye_fuzz::{chop::Chop, entropy};
 
@@ -192,7 +193,10 @@ fn answer(config: &Config, stream: &[u8], mut chop: Option<&mut Chop>) -> Answer
         loop {
             match connection.receive(now, &mut input, &mut commons) {
                 Ok(Step::Pending) => break,
-                Ok(Step::Opened(subprotocol)) => {
+                Ok(Step::Opened(head)) => {
+                    let response = Response::parse(connection.head(&input, head), 100);
+                    let response = response.expect("the connection has read the same head");
+                    let subprotocol = response.subprotocol().map(str::to_owned);
                     let accept = Request::parse(&out, 100).expect("our own request is valid").accept_key();
                     let right = check_response(stream, accept.as_bytes(), &offered, subprotocol.as_deref());
                     if let Err(why) = right {

@@ -25,8 +25,9 @@ pub enum Step {
     Head(Head),
     /// Server: the head is larger than allowed. Answer with `refuse`.
     HeadTooLarge,
-    /// Client: the server accepted, with this subprotocol. §4.1
-    Opened(Option<String>),
+    /// Client: the server accepted, with an answer that is right; the connection is open. [`Connection::head`] has its
+    /// bytes, for [`Response::parse`](crate::wire::response::Response::parse). §4.1
+    Opened(Head),
     /// Client: the server's answer fails the handshake; the connection is closed. §4.1
     Failed(ResponseError),
     /// A message is whole; [`Connection::message`] has it.
@@ -147,35 +148,37 @@ impl Connection {
         if n > 0 { self.payload_came(now, n) } else { Ok(()) }
     }
 
-    /// The common case in one go: a message that is one unfragmented frame from a client, all of it in the input,
-    /// while nothing else is under way. Unmasked where it lies, or behind the replies so far, where its own would be.
+    /// The common case in one go: a message that is one unfragmented frame, all of it in the input, while nothing else
+    /// is under way. A server unmasks it where it lies, or behind the replies so far, where its own would be.
     /// Anything else is for [`Connection::receive`].
+    ///
+    /// `MASKED` says whether the peer masks, as a client's does; it is a constant so that the loop over a read's frames
+    /// asks it once.
     #[inline]
-    pub(crate) fn receive_whole(
+    pub(crate) fn receive_whole<const MASKED: bool>(
         &mut self,
         input: &mut Input,
         message_bytes_max: u32,
     ) -> Option<(Opcode, Range<usize>)> {
+        debug_assert_eq!(MASKED, self.role() == Role::Server);
         let bytes = input.unread();
-        let &[first, second, a, b, c, d, ..] = bytes else { return None };
+        let (first, len, key, header) =
+            if MASKED { small_masked_header(bytes)? } else { small_bare_header(bytes)? };
         let opcode = match first {
             FINAL_TEXT => Opcode::Text,
             FINAL_BINARY => Opcode::Binary,
             _ => return None,
         };
-        let (len, key, header) = match second ^ frame::MASK {
-            len @ 0..=125 => (usize::from(len), [a, b, c, d], 6),
-            126 => (usize::from(u16::from_be_bytes([a, b])), *bytes[4..].first_chunk()?, 8),
-            _ => return None,
-        };
-        let minimal = header == 6 || len > 125;
+        let minimal = header == if MASKED { 6 } else { 2 } || len > 125;
         let fits = bytes.len() - header >= len && len <= message_bytes_max as usize;
         let idle = self.message.is_none() && self.kept == 0 && matches!(self.receive, Receive::Header);
-        if !(minimal && fits && idle && self.is_open() && self.role() == Role::Server) {
+        if !(minimal && fits && idle && self.is_open()) {
             return None;
         }
         input.take(header);
-        Some((opcode, input.take_unmasked(len, header - key.len(), key)))
+        let payload =
+            if MASKED { input.take_unmasked(len, header - key.len(), key) } else { input.take(len) };
+        Some((opcode, payload))
     }
 
     // ------------------------------------------------------------------ §4: the head
@@ -227,21 +230,24 @@ impl Connection {
 
     fn head_came(&mut self, now: Now, head: Head, input: &Input, commons: &mut Commons) -> Step {
         let Some(dialled) = self.dialled.take() else { return Step::Head(head) };
-        let bytes = self.head(input, head);
+        let bytes = match &head {
+            Head::Input(range) => input.get(range.clone()),
+            Head::Kept(len) => &self.buffer[..*len],
+        };
         let checked = handshake::check_response(
             bytes,
             commons.limits.headers_max,
             dialled.accept,
             &dialled.subprotocols,
         );
-        let checked = checked.map(|subprotocol| subprotocol.map(str::to_owned));
-        self.release(commons);
-        match checked {
-            Ok(subprotocol) => {
+        match checked.map(|_| ()) {
+            Ok(()) => {
                 self.state = State::Open;
-                Step::Opened(subprotocol)
+                self.receive = Receive::Delivered; // the head, where it was kept, is cleared away
+                Step::Opened(head)
             }
             Err(error) => {
+                self.release(commons);
                 self.close_at(now, true);
                 Step::Failed(error)
             }
@@ -553,6 +559,28 @@ impl Connection {
     #[inline]
     pub(crate) fn is_unfinished(&self) -> bool {
         self.message.is_some() || self.kept > 0
+    }
+}
+
+/// First byte, length, key and bytes of the header of a masked frame of less than 64 KiB.
+#[inline(always)]
+fn small_masked_header(bytes: &[u8]) -> Option<(u8, usize, [u8; 4], usize)> {
+    let &[first, second, a, b, c, d, ..] = bytes else { return None };
+    match second ^ frame::MASK {
+        len @ 0..=125 => Some((first, usize::from(len), [a, b, c, d], 6)),
+        126 => Some((first, usize::from(u16::from_be_bytes([a, b])), *bytes[4..].first_chunk()?, 8)),
+        _ => None,
+    }
+}
+
+/// As [`small_masked_header`], of a frame that is not masked.
+#[inline(always)]
+fn small_bare_header(bytes: &[u8]) -> Option<(u8, usize, [u8; 4], usize)> {
+    let &[first, second, ..] = bytes else { return None };
+    match second {
+        len @ 0..=125 => Some((first, usize::from(len), [0; 4], 2)),
+        126 => Some((first, usize::from(u16::from_be_bytes(*bytes[2..].first_chunk()?)), [0; 4], 4)),
+        _ => None,
     }
 }
 

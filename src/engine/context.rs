@@ -1,6 +1,6 @@
 //! What a handler can do: the part of the engine it is lent for one call.
 
-use super::{ConnId, Core, Fanout, PeerInfo, Sent};
+use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent};
 use crate::{
     conn::{Input, Message},
     time::Now,
@@ -140,12 +140,43 @@ impl Context<'_> {
 
     /// Starts the closing handshake, behind what is queued; false if `id` is not open. RFC 6455 §7.1.2
     ///
+    /// One that was dialled and is not open yet is given up; `on_dial_failed` follows.
     /// No message of it is delivered any more; `on_close` follows when the peer answers or time is up. A code that
     /// must not be on the wire is left out, a reason past 123 bytes is cut.
     pub fn close(&mut self, id: ConnId, code: CloseCode, reason: &str) -> bool {
         let Some(index) = self.core.peers.find(id) else { return false };
         self.settle_reply_of(index);
-        self.core.close(self.now, index, code, reason)
+        self.core.close_dialled(index) || self.core.close(self.now, index, code, reason)
+    }
+
+    /// Dials: resolves the host's name, connects, and shakes hands, while the loop goes on. `on_response` and `on_open`
+    /// follow, or `on_dial_failed`; until then nothing can be sent. It may take `Limits::handshake_ms_max`.
+    ///
+    /// A connection that was dialled is like one that was accepted in all else, but is read even while its outbox is
+    /// above the soft mark.
+    ///
+    /// ```no_run
+    /// # use sockeye::{Config, ConnId, Context, Dial, Handler, Message, Server};
+    /// struct Hello;
+    /// impl Handler for Hello {
+    ///     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+    ///         cx.send(id, "hello");
+    ///     }
+    ///     fn on_message(&mut self, cx: &mut Context<'_>, _: ConnId, message: Message<'_>) {
+    ///         println!("{message:?}");
+    ///         cx.shutdown();
+    ///     }
+    /// }
+    /// let mut server = Server::unbound(Config::default(), Hello)?;
+    /// server.act(|_, cx| cx.dial(Dial::new("127.0.0.1", 9001)));
+    /// server.run()?;
+    /// # Ok::<(), sockeye::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// When the request is none: see [`Connection::client`](crate::conn::Connection::client).
+    pub fn dial(&mut self, dial: Dial) -> ConnId {
+        self.core.dial(self.now, dial)
     }
 
     /// Queues a Ping; false if `id` is not open, the payload has more than 125 bytes, or too much waits. §5.5.2
@@ -166,6 +197,13 @@ impl Context<'_> {
                 current.reply().len() + echo
             });
         Some(self.core.peers[index].outbox.len() + in_place)
+    }
+
+    /// Bytes that were written out of all queues since the start: on a loop with one connection that was dialled, how
+    /// far into its stream the network is.
+    #[cfg(feature = "client")]
+    pub(crate) fn transmitted_bytes(&self) -> u64 {
+        self.core.transmitted_bytes
     }
 
     /// Reads nothing more from `id` until [`Context::resume`]; what was read already is still delivered.

@@ -2,8 +2,9 @@
 //! one of them.
 
 use super::{
-    Command, ConnId, Fanout, PeerInfo, Sent,
+    Command, ConnId, DialError, Fanout, PeerInfo, Sent,
     context::Shared,
+    dial::Dialling,
     peers::{Peers, flag},
     timers::Wheel,
     topics::Topics,
@@ -36,22 +37,35 @@ pub(super) struct Core {
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
     pub(super) stopping: bool,
+    /// Where those are to lead that were dialled and are not connected.
+    pub(super) dialling: HashMap<u32, Dialling>,
     /// Connections that are held only to be told that there are too many.
-    refused: usize,
+    pub(super) refused: usize,
     dirty: VecDeque<u32>,
     /// How many of these are written to before [`Core::next_dirty`] says that it is enough.
     round: usize,
+    /// Bytes of all queues that were written; what goes out of the [`Input`] is not among them.
+    pub(super) transmitted_bytes: u64,
     /// So much waits for somebody whose socket was not tried that it is better written before more comes.
     pressing: bool,
     /// Where a connection writes what is not worth a way without a copy.
-    scratch: Vec<u8>,
-    doomed: Vec<(u32, Fault)>,
+    pub(super) scratch: Vec<u8>,
+    doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pongs: HashMap<u32, Vec<u8>>,
     per_address: HashMap<IpAddr, u32>,
     origins: Vec<String>,
     subprotocols: Vec<String>,
     subprotocols_strict: bool,
+}
+
+/// How a connection is to end as soon as the handler returns.
+#[derive(Debug)]
+pub(super) enum Doom {
+    /// It is failed.
+    Fault(Fault),
+    /// It was dialled, and is not going to be open.
+    Dial(DialError),
 }
 
 /// Connections above the limit that may linger at a time.
@@ -75,12 +89,14 @@ impl Core {
             log: Buffer::default(),
             scratch: Vec::new(),
             commands: VecDeque::new(),
+            dialling: HashMap::new(),
             tick_ms: config.tick_ms,
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
             stopping: false,
             refused: 0,
             dirty: VecDeque::new(),
             round: usize::MAX,
+            transmitted_bytes: 0,
             pressing: false,
             doomed: Vec::new(),
             pongs: HashMap::new(),
@@ -113,7 +129,7 @@ impl Core {
         let same = self.counted(info).and_then(|address| self.per_address.get(&address));
         if self.stopping {
             Some(Refusal::Unavailable("the server is stopping"))
-        } else if self.peers.len() - self.refused >= self.connections_max() {
+        } else if self.is_full() {
             Some(Refusal::Unavailable("the server has as many connections as it may have"))
         } else if same.is_some_and(|&count| count >= per_address) {
             Some(Refusal::Unavailable("this address has as many connections as it may have"))
@@ -122,11 +138,10 @@ impl Core {
         }
     }
 
-    fn connections_max(&self) -> usize {
-        match self.commons.limits.connections_max {
-            0 => usize::MAX,
-            limit => limit as usize,
-        }
+    /// Whether there are as many connections as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        let limit = self.commons.limits.connections_max as usize;
+        limit > 0 && self.peers.len() - self.refused >= limit
     }
 
     /// The address to count a peer under, where addresses are counted.
@@ -218,9 +233,11 @@ impl Core {
         peer.outbox.clear(&mut self.commons.pool);
         self.wheel.cancel(index);
         self.pongs.remove(&index);
+        self.dialling.remove(&index);
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
-        } else if let Some(address) = self.counted(&self.peers.info(index))
+        } else if self.peers[index].conn.role() == Role::Server
+            && let Some(address) = self.counted(&self.peers.info(index))
             && let Some(count) = self.per_address.get_mut(&address)
         {
             *count -= 1;
@@ -314,7 +331,7 @@ impl Core {
             return false;
         }
         if queued >= limit as usize {
-            self.doom(index, Fault::SlowReader { queued: queued as u64, limit });
+            self.doom(index, Doom::Fault(Fault::SlowReader { queued: queued as u64, limit }));
             return false;
         }
         true
@@ -331,12 +348,15 @@ impl Core {
         Sent::Backlogged
     }
 
-    /// Above the soft mark: the peer is not read, so that TCP pushes back on it.
+    /// Above the soft mark: a client is not read, so that TCP pushes back on it. A server that was dialled is: it may do
+    /// the same to us, and two who wait for each other to read wait for ever.
     fn backlogged(&mut self, now: Now, index: u32) {
         let peer = &mut self.peers[index];
         if !peer.flags.replace(flag::BACKLOGGED, true) {
             peer.took_at = Stamp::at(now.tick);
-            peer.conn.pause();
+            if peer.conn.role() == Role::Server {
+                peer.conn.pause();
+            }
             self.schedule(now, index);
         }
     }
@@ -424,10 +444,14 @@ impl Core {
         if !scratch.is_empty() && !self.peers[index].flags.has(flag::UNWRITABLE) {
             self.queue_bytes(index, &scratch);
         }
+        self.keep_scratch(scratch);
+        result
+    }
+
+    pub(super) fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
         scratch.clear();
         scratch.shrink_to(SCRATCH_BYTES);
         self.scratch = scratch;
-        result
     }
 
     // ------------------------------------------------------------------ writing
@@ -494,6 +518,7 @@ impl Core {
         let soft = self.commons.limits.outbox_bytes_soft as usize;
         let peer = &mut self.peers[index];
         peer.outbox.advance(n, &self.log, &mut self.commons.pool);
+        self.transmitted_bytes += n as u64;
         let waits = peer.outbox.len();
         peer.flags.set(flag::BLOCKED, waits > 0);
         if n > 0 {
@@ -545,9 +570,9 @@ impl Core {
     // ------------------------------------------------------------------ limits and time
 
     /// Has the connection failed when the handler has returned.
-    fn doom(&mut self, index: u32, fault: Fault) {
+    pub(super) fn doom(&mut self, index: u32, how: Doom) {
         if !self.peers[index].flags.replace(flag::DOOMED, true) {
-            self.doomed.push((index, fault));
+            self.doomed.push((index, how));
         }
     }
 
@@ -557,10 +582,10 @@ impl Core {
     }
 
     /// The next connection to fail: one that was found wanting, or, while the budget is spent, the one that holds most.
-    pub(super) fn next_doomed(&mut self) -> Option<(u32, Fault)> {
+    pub(super) fn next_doomed(&mut self) -> Option<(u32, Doom)> {
         if self.doomed.is_empty() && self.is_over_budget() {
             let (index, held) = self.peers.largest_holder()?;
-            self.doom(index, self.budget_spent(held));
+            self.doom(index, Doom::Fault(self.budget_spent(held)));
         }
         self.doomed.pop()
     }
@@ -589,7 +614,7 @@ impl Core {
             let fault = self.budget_spent(held);
             self.cut(index, &fault);
             self.peers[index].conn.abandon_message(&mut self.commons);
-            self.doom(index, fault);
+            self.doom(index, Doom::Fault(fault));
         }
     }
 

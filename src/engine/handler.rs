@@ -1,16 +1,17 @@
 //! What an embedder writes, and what it is told.
 
-use super::Context;
+use super::{Context, DialError};
 use crate::{
     conn::{Fault, Message, Upgrade},
-    wire::{close::CloseCode, handshake::Request},
+    wire::{close::CloseCode, handshake::Request, response::Response},
 };
 use std::{fmt, io, net::SocketAddr};
 
-/// What a server does with its peers. Only [`Handler::on_message`] must be written.
+/// What a server, or a client, does with its peers. Only [`Handler::on_message`] must be written.
 ///
 /// All calls come from the one thread of the loop, one at a time: plain fields are all the state that is needed.
-/// Every `on_open` has exactly one `on_close`; after it the id is dead and every call with it is refused.
+/// Every `on_open` has exactly one `on_close`; after it the id is dead and every call with it is refused. Every
+/// [`Context::dial`] has either that or exactly one `on_dial_failed`.
 ///
 /// ```
 /// use sockeye::{ConnId, Context, Handler, Message};
@@ -36,7 +37,16 @@ pub trait Handler {
         Upgrade::accept()
     }
 
-    /// The connection is open.
+    /// A connection that was dialled has a socket, to which its request is about to be written: `head` is all of it.
+    fn on_request(&mut self, _id: ConnId, _head: &[u8]) {}
+
+    /// A server that was dialled accepted: `on_open` follows.
+    fn on_response(&mut self, _cx: &mut Context<'_>, _id: ConnId, _response: &Response<'_>) {}
+
+    /// A connection that was dialled could not be opened. The id is dead; there is no `on_open` and no `on_close`.
+    fn on_dial_failed(&mut self, _cx: &mut Context<'_>, _id: ConnId, _error: &DialError) {}
+
+    /// The connection is open, be it accepted or dialled.
     fn on_open(&mut self, _cx: &mut Context<'_>, _id: ConnId) {}
 
     /// A whole message came. Its payload is borrowed for this call; sending it back to `id` as it is costs no copy.
@@ -76,13 +86,18 @@ impl fmt::Display for ConnId {
     }
 }
 
-/// What is known of a peer when it is accepted.
+/// What is known of a peer when it is accepted, or connected to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PeerInfo {
-    /// Its address; `None` for a Unix-domain socket.
+    /// Its address; `None` for a Unix-domain socket, and for one that was dialled and is not connected yet.
     pub address: Option<SocketAddr>,
-    /// Which of `Config::listen` accepted it, from 0.
+    /// Which of `Config::listen` accepted it, from 0; [`PeerInfo::DIALLED`] if none did.
     pub listener: u16,
+}
+
+impl PeerInfo {
+    /// The listener of those that were not accepted but dialled.
+    pub const DIALLED: u16 = u16::MAX;
 }
 
 /// What became of a message that was to be sent.
@@ -157,4 +172,16 @@ pub enum Lost {
     NoAnswer,
     /// The server stopped before the peer answered.
     Stopped,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Eof => f.write_str("the peer ended TCP without a Close"),
+            Lost::Io(kind) => kind.fmt(f),
+            Lost::Silent => f.write_str("the peer was silent for too long (ping_after_ms, pong_within_ms)"),
+            Lost::NoAnswer => f.write_str("the peer did not answer our Close in time (closing_ms_max)"),
+            Lost::Stopped => f.write_str("this end stopped before the peer answered"),
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 mod context;
 mod core;
+mod dial;
 mod handler;
 mod outbox;
 mod peers;
@@ -12,23 +13,26 @@ mod timers;
 mod topics;
 
 pub use context::Context;
+pub use dial::{Dial, DialError, Endpoint};
 pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
 
 use self::{
     context::{Current, Left, NOBODY},
-    core::Core,
+    core::{Core, Doom},
     peers::flag,
 };
 use crate::{
     config::Config,
     conn::{
-        self, ConnectionState, Expired, Fault, Head, Input, MESSAGE_HEADROOM, Message, Place, Step, Upgrade,
+        self, ConnectionState, Expired, Fault, Head, Input, MESSAGE_HEADROOM, Message, Place, Role, Step,
+        Upgrade,
     },
     time::{Now, Tick},
     wire::{
         close::CloseCode,
         frame::{HeaderBytes, Opcode},
         handshake::{Refusal, Request},
+        response::Response,
     },
 };
 use std::ops::Range;
@@ -36,6 +40,9 @@ use std::ops::Range;
 /// Something to do with a socket, or with all of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Command {
+    /// Connect a socket to [`Engine::endpoint`], and say [`Engine::handle_connected`] or
+    /// [`Engine::handle_dial_failed`].
+    Dial(ConnId),
     /// Shut down the writing side.
     ShutdownWrite(ConnId),
     /// Close the socket; the id is dead.
@@ -107,6 +114,12 @@ impl<H: Handler> Engine<H> {
         self.core.peers.len()
     }
 
+    /// Bytes that were written out of all queues since the start.
+    #[cfg(feature = "client")]
+    pub(crate) fn transmitted_bytes(&self) -> u64 {
+        self.core.transmitted_bytes
+    }
+
     /// Bytes of all buffers that connections hold.
     pub fn buffered_bytes(&self) -> usize {
         self.core.commons.pool.held_bytes()
@@ -143,12 +156,11 @@ impl<H: Handler> Engine<H> {
         let Some(index) = self.core.peers.find(id) else { return };
         let message_bytes_max = self.core.commons.limits.message_bytes_max;
         let was_pinged = self.core.peers[index].conn.heard(now);
+        let role = self.core.peers[index].conn.role();
         loop {
-            while let Some((opcode, range)) =
-                self.core.peers[index].conn.receive_whole(input, message_bytes_max)
-            {
-                self.deliver(now, id, opcode, range, input);
-                self.settle_behind_reply(now, index, input);
+            match role {
+                Role::Server => self.deliver_whole::<true>(now, id, message_bytes_max, input),
+                Role::Client => self.deliver_whole::<false>(now, id, message_bytes_max, input),
             }
             let step = self.core.peers[index].conn.receive(now, input, &mut self.core.commons);
             match step {
@@ -172,8 +184,10 @@ impl<H: Handler> Engine<H> {
                             let limit = self.core.commons.limits.head_bytes_max;
                             self.core.refuse(now, index, &Refusal::HeadTooLarge { limit });
                         }
-                        Ok(Step::Opened(_)) => self.opened(now, index),
-                        Ok(Step::Failed(_)) => self.core.abandon(now, index),
+                        Ok(Step::Opened(head)) => self.dialled(now, index, head, input),
+                        Ok(Step::Failed(error)) => {
+                            self.dial_failed(now, index, &DialError::Response(error));
+                        }
                         Ok(Step::Pong(range)) => self.ponged(now, index, input.get(range)),
                         Ok(Step::Message(_) | Step::Pending) => {}
                         Err(fault) => self.fail(now, index, fault),
@@ -197,6 +211,7 @@ impl<H: Handler> Engine<H> {
         if matches!(before, ConnectionState::Open | ConnectionState::Closing) {
             self.closed(now, index, &lost(Lost::Eof));
         }
+        self.dial_failed(now, index, &DialError::Lost(Lost::Eof));
         self.core.end_if_written(now, index);
         self.core.schedule(now, index);
         self.settle(now);
@@ -279,6 +294,9 @@ impl<H: Handler> Engine<H> {
                 continue;
             }
             match self.core.peers[index].conn.state() {
+                // A server that was dialled is owed no answer.
+                ConnectionState::Handshake
+                    if self.dial_failed(now, index, &DialError::Lost(Lost::Stopped)) => {}
                 ConnectionState::Handshake => {
                     self.core.refuse(now, index, &Refusal::Unavailable("the server is stopping"));
                 }
@@ -322,7 +340,11 @@ impl<H: Handler> Engine<H> {
     pub fn wants_read(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| {
             let peer = &self.core.peers[index];
-            let waits = peer.flags.has(flag::BACKLOGGED | flag::HELD) && !peer.flags.has(flag::UNWRITABLE);
+            let holds_up = match peer.conn.role() {
+                Role::Server => flag::BACKLOGGED | flag::HELD,
+                Role::Client => flag::HELD,
+            };
+            let waits = peer.flags.has(holds_up) && !peer.flags.has(flag::UNWRITABLE);
             !(waits && peer.conn.state() == ConnectionState::Open)
         })
     }
@@ -408,6 +430,24 @@ impl<H: Handler> Engine<H> {
         }
     }
 
+    /// All that lies in front as whole, unfragmented frames, in a loop without calls.
+    #[inline(always)]
+    fn deliver_whole<const MASKED: bool>(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        message_bytes_max: u32,
+        input: &mut Input,
+    ) {
+        let index = id.index;
+        while let Some((opcode, range)) =
+            self.core.peers[index].conn.receive_whole::<MASKED>(input, message_bytes_max)
+        {
+            self.deliver(now, id, opcode, range, input);
+            self.settle_behind_reply(now, index, input);
+        }
+    }
+
     #[inline(never)]
     fn deliver_one(&mut self, now: Now, id: ConnId, opcode: Opcode, range: Range<usize>, input: &mut Input) {
         self.deliver(now, id, opcode, range, input);
@@ -483,6 +523,22 @@ impl<H: Handler> Engine<H> {
         self.handler.on_upgrade(&mut cx, id, request)
     }
 
+    /// The server that was dialled accepted.
+    fn dialled(&mut self, now: Now, index: u32, head: Head, input: &Input) {
+        let kept = self.core.peers[index].conn.take_head();
+        let bytes = match &head {
+            Head::Input(range) => input.get(range.clone()),
+            Head::Kept(len) => &kept[..*len],
+        };
+        let response = Response::parse(bytes, self.core.commons.limits.headers_max)
+            .expect("the connection has read the same head");
+        self.core.peers[index].flags.set(flag::DIALLED, false);
+        let id = self.core.peers.id(index);
+        self.handler.on_response(&mut Context::of(&mut self.core, now, index), id, &response);
+        self.core.commons.pool.give(kept);
+        self.opened(now, index);
+    }
+
     fn opened(&mut self, now: Now, index: u32) {
         self.core.peers[index].flags.set(flag::OPENED, true);
         self.core.schedule(now, index);
@@ -504,6 +560,9 @@ impl<H: Handler> Engine<H> {
 
     /// Fails the connection, §7.1.7: what it did wrong is said in a Close, behind what was queued.
     fn fail(&mut self, now: Now, index: u32, fault: Fault) {
+        if self.dial_failed(now, index, &DialError::Fault(fault)) {
+            return;
+        }
         if self.core.peers[index].conn.state() == ConnectionState::Handshake {
             return self.core.refuse(now, index, &Refusal::Unavailable("the server is out of buffers"));
         }
@@ -527,6 +586,9 @@ impl<H: Handler> Engine<H> {
     }
 
     fn lose(&mut self, now: Now, index: u32, how: Lost) {
+        if self.dial_failed(now, index, &DialError::Lost(how)) {
+            return;
+        }
         self.core.abandon(now, index);
         self.closed(now, index, &lost(how));
     }
@@ -558,6 +620,9 @@ impl<H: Handler> Engine<H> {
         if let Some(fault) = self.core.stalled(now, index) {
             return self.fail(now, index, fault);
         }
+        if self.core.is_dial_refused(index) {
+            return self.dial_expired(now, index);
+        }
         let expired = self.core.peers[index].conn.handle_timeout(now, &self.core.commons);
         match expired {
             None => {}
@@ -566,6 +631,9 @@ impl<H: Handler> Engine<H> {
             }
             Some(Expired::Fault(fault)) => self.fail(now, index, fault),
             Some(Expired::Refuse(refusal)) => self.core.refuse(now, index, &refusal),
+            Some(Expired::Drop) if self.core.peers[index].flags.has(flag::DIALLED) => {
+                self.dial_expired(now, index);
+            }
             Some(Expired::Drop) => {
                 let closing = self.core.peers[index].conn.state() == ConnectionState::Closing;
                 self.lose(now, index, if closing { Lost::NoAnswer } else { Lost::Silent });
@@ -589,8 +657,13 @@ impl<H: Handler> Engine<H> {
         if self.core.is_settled() {
             return;
         }
-        while let Some((index, fault)) = self.core.next_doomed() {
-            self.fail(now, index, fault);
+        while let Some((index, how)) = self.core.next_doomed() {
+            match how {
+                Doom::Fault(fault) => self.fail(now, index, fault),
+                Doom::Dial(error) => {
+                    self.dial_failed(now, index, &error);
+                }
+            }
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) mod flag {
     pub(in super::super) const UNWRITABLE: u16 = 1 << 11;
     /// It is one too many, and does not count.
     pub(in super::super) const REFUSED: u16 = 1 << 10;
+    /// It was dialled, and neither `on_open` nor `on_dial_failed` was called yet: one of them is owed.
+    pub(in super::super) const DIALLED: u16 = 1 << 12;
 }
 
 /// All peers of an engine.
@@ -120,6 +122,11 @@ impl Peers {
 
     pub(super) fn info(&self, index: u32) -> PeerInfo {
         self.infos[index as usize].unpack()
+    }
+
+    pub(super) fn set_address(&mut self, index: u32, address: SocketAddr) {
+        let info = PeerInfo { address: Some(address), ..self.info(index) };
+        self.infos[index as usize] = PackedInfo::from(info);
     }
 
     pub(super) fn is_occupied(&self, index: u32) -> bool {

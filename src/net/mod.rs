@@ -1,7 +1,9 @@
 //! The operating system: mio, sockets, clock, entropy. The only layer that makes a syscall.
 
+mod dial;
 mod os;
 mod remote;
+mod resolve;
 mod socket;
 mod turn;
 
@@ -9,13 +11,14 @@ pub use remote::{OwnedMessage, Remote, RemoteError};
 pub use socket::LocalAddress;
 
 use self::{
+    dial::Dials,
     os::Clock,
     socket::{Listener, Socket},
 };
 use crate::{
     config::Config,
     conn::Input,
-    engine::{ConnId, Engine, Handler},
+    engine::{ConnId, Context, Engine, Handler},
     error::Error,
     time::{Now, Tick},
 };
@@ -53,6 +56,7 @@ pub struct Server<H> {
     resumed_before: Vec<ConnId>,
     /// Listeners to be accepted from again, and when: no event will say so.
     accept_at: Option<Tick>,
+    dials: Dials,
     clock: Clock,
     now: Now,
     remote: Remote,
@@ -99,8 +103,35 @@ impl<H: Handler> Server<H> {
     ///
     /// # Errors
     /// When a limit makes no sense, or an address cannot be read or listened on.
-    pub fn bind(mut config: Config, handler: H) -> Result<Server<H>, Error> {
+    pub fn bind(config: Config, handler: H) -> Result<Server<H>, Error> {
         config.limits.validate()?;
+        let listeners = config.listen.iter().map(|address| Listener::bind(address));
+        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        if listeners.is_empty() {
+            return Err(Error::NoAddress);
+        }
+        Server::with_listeners(config, handler, listeners)
+    }
+
+    /// A loop that listens nowhere, whatever `Config::listen` says: for programs that only dial.
+    ///
+    /// It runs until it is shut down, also while there is no connection: a program that has nothing more to do when its
+    /// connections have ended calls `Context::shutdown` then, or turns the loop itself.
+    ///
+    /// Raises this process's limit on descriptors to its hard limit.
+    ///
+    /// # Errors
+    /// When a limit makes no sense, or the operating system has no event queue left.
+    pub fn unbound(config: Config, handler: H) -> Result<Server<H>, Error> {
+        config.limits.validate()?;
+        Server::with_listeners(config, handler, Vec::new())
+    }
+
+    fn with_listeners(
+        mut config: Config,
+        handler: H,
+        mut listeners: Vec<Listener>,
+    ) -> Result<Server<H>, Error> {
         let descriptors_max = os::raise_descriptor_limit();
         let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
         let limits = &mut config.limits;
@@ -112,15 +143,11 @@ impl<H: Handler> Server<H> {
             limits.buffered_bytes_max = os::memory_bytes() / 4;
         }
         let poll = Poll::new().map_err(Error::Loop)?;
-        let listeners = config.listen.iter().map(|address| Listener::bind(address));
-        let mut listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-        if listeners.is_empty() {
-            return Err(Error::NoAddress);
-        }
         for (i, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - i)).map_err(Error::Loop)?;
         }
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::Loop)?;
+        let remote = Remote::new(waker, config.limits.remote_commands_max as usize);
         let mut clock = Clock::new();
         let now = clock.now();
         Ok(Server {
@@ -135,9 +162,10 @@ impl<H: Handler> Server<H> {
             resumed: Vec::new(),
             resumed_before: Vec::new(),
             accept_at: None,
+            dials: Dials::new(remote.clone()),
             clock,
             now,
-            remote: Remote::new(waker, config.limits.remote_commands_max as usize),
+            remote,
             stop: Stop::No,
             closing_ms_max: config.limits.closing_ms_max,
             descriptors_max,
@@ -169,6 +197,26 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    /// Lets `act` do, between two turns, what a handler's call could: dial, for one. What it sends is written at once,
+    /// as far as sockets take it.
+    ///
+    /// ```
+    /// # use sockeye::{Config, ConnId, Context, Dial, Handler, Message, Server};
+    /// # struct Quiet;
+    /// # impl Handler for Quiet { fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {} }
+    /// let mut server = Server::unbound(Config::default(), Quiet)?;
+    /// let id = server.act(|_, cx| cx.dial(Dial::new("localhost", 9001)));
+    /// assert_eq!(server.connections(), 1);
+    /// # Ok::<(), sockeye::Error>(())
+    /// ```
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut H, &mut Context<'_>) -> R) -> R {
+        self.now = self.clock.now();
+        let result = self.engine.act(self.now, act);
+        self.obey();
+        self.flush();
+        result
+    }
+
     /// A handle for other threads.
     pub fn remote(&self) -> Remote {
         self.remote.clone()
@@ -187,6 +235,12 @@ impl<H: Handler> Server<H> {
     /// The handler, to change it between two turns.
     pub fn handler_mut(&mut self) -> &mut H {
         self.engine.handler_mut()
+    }
+
+    /// Bytes that were written out of all queues since the start.
+    #[cfg(feature = "client")]
+    pub(crate) fn transmitted_bytes(&self) -> u64 {
+        self.engine.transmitted_bytes()
     }
 
     /// Connections at the moment, those included that only end.

@@ -58,6 +58,12 @@ impl OwnedMessage {
     }
 }
 
+impl<'a> From<&'a OwnedMessage> for Message<'a> {
+    fn from(message: &'a OwnedMessage) -> Message<'a> {
+        message.as_message()
+    }
+}
+
 impl From<&str> for OwnedMessage {
     fn from(text: &str) -> OwnedMessage {
         OwnedMessage::Text(text.to_owned())

@@ -2,6 +2,7 @@
 
 use super::{
     EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
+    dial::DIALS,
     remote::RemoteCommand,
     socket::{Listener, Socket},
 };
@@ -31,6 +32,7 @@ impl<H: Handler> Server<H> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         // Since the last turn a handler, or whoever turns us, may have worked for long.
         self.now = self.clock.now();
+        self.advance_dials();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
         match polled {
@@ -41,6 +43,7 @@ impl<H: Handler> Server<H> {
                         Token(token) if token > LISTENERS - self.addresses.len() => {
                             self.accept(LISTENERS - token);
                         }
+                        Token(token) if token >= DIALS => self.dial_ready(token - DIALS),
                         Token(index) => self.ready(index as u32, event),
                     }
                 }
@@ -53,6 +56,7 @@ impl<H: Handler> Server<H> {
         }
         self.events = events;
         self.resume();
+        self.advance_dials();
         if self.engine.poll_timeout().is_some_and(|at| at <= self.now.tick) {
             self.engine.handle_timeout(self.now);
             self.obey();
@@ -63,14 +67,15 @@ impl<H: Handler> Server<H> {
 
     /// How long there is nothing to do.
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.resumed.is_empty() || self.engine.has_transmits() {
+        if !self.resumed.is_empty() || self.engine.has_transmits() || self.dials.is_ready() {
             return Some(Duration::ZERO);
         }
         let stop = match self.stop {
             Stop::By(tick) => Some(tick),
             _ => None,
         };
-        let due = [self.engine.poll_timeout(), self.accept_at, stop].into_iter().flatten().min();
+        let due =
+            [self.engine.poll_timeout(), self.accept_at, self.dials.next(), stop].into_iter().flatten().min();
         let until = |tick: Tick| Duration::from_millis(tick.as_ms().saturating_sub(self.now.tick.as_ms()));
         [due.map(until), timeout].into_iter().flatten().min()
     }
@@ -130,18 +135,27 @@ impl<H: Handler> Server<H> {
         if socket.register(self.poll.registry(), Token(id.index())).is_err() {
             self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::Other));
         }
-        if self.slots.len() <= id.index() {
-            self.slots.resize_with(id.index() + 1, Slot::default);
-        }
-        self.slots[id.index()] = Slot { socket: Some(socket), ..Slot::default() };
+        *self.slot(id) = Slot { socket: Some(socket), ..Slot::default() };
         self.obey();
         if self.engine.connections() > self.connections_max as usize {
             self.flush(); // answers to those that are too many go out before there are more of them
         }
     }
 
+    /// The place of `id`, which one that was just dialled does not have yet.
+    #[inline]
+    pub(super) fn slot(&mut self, id: ConnId) -> &mut Slot {
+        if self.slots.len() <= id.index() {
+            self.slots.resize_with(id.index() + 1, Slot::default);
+        }
+        &mut self.slots[id.index()]
+    }
+
     fn ready(&mut self, index: u32, event: &mio::event::Event) {
         let Some(id) = self.engine.id_at(index) else { return };
+        if self.slot(id).socket.is_none() {
+            return; // an event of who had this place before one that is being dialled
+        }
         if event.is_writable() {
             self.engine.handle_writable(id);
         }
@@ -292,8 +306,9 @@ impl<H: Handler> Server<H> {
     pub(super) fn obey(&mut self) {
         while let Some(command) = self.engine.poll_command() {
             match command {
+                Command::Dial(id) => self.dials.push(id),
                 Command::ShutdownWrite(id) => {
-                    let slot = &mut self.slots[id.index()];
+                    let slot = self.slot(id);
                     if let Some(socket) = &slot.socket {
                         socket.shutdown_write();
                     }
@@ -302,9 +317,14 @@ impl<H: Handler> Server<H> {
                     }
                 }
                 // Closing a descriptor takes it off the event queue.
-                Command::Close(id) => self.slots[id.index()] = Slot::default(),
+                Command::Close(id) => {
+                    if self.slot(id).socket.is_none() {
+                        self.dials.forget(id);
+                    }
+                    *self.slot(id) = Slot::default();
+                }
                 Command::Read(id) => {
-                    if self.slots[id.index()].unread {
+                    if self.slot(id).unread {
                         self.resume_later(id);
                     }
                 }

@@ -4,6 +4,7 @@
 use super::{
     extension,
     http::{self, Target},
+    response::Response,
 };
 use base64::Engine as _;
 use sha1::{Digest as _, Sha1};
@@ -392,7 +393,7 @@ pub fn put_request(
     AcceptKey::of(nonce)
 }
 
-/// Checks a server's answer, up to and with its empty line; gives the subprotocol it chose. RFC 6455 §4.1
+/// Checks a server's answer, up to and with its empty line. RFC 6455 §4.1
 ///
 /// # Errors
 /// Names what fails the connection.
@@ -401,34 +402,19 @@ pub fn check_response<'a>(
     headers_max: u32,
     accept: AcceptKey,
     offered: &[String],
-) -> Result<Option<&'a str>, ResponseError> {
-    if !http::has_whole_line_ends(head) {
-        return Err(ResponseError::Malformed("a line does not end in CR LF"));
+) -> Result<Response<'a>, ResponseError> {
+    let response = Response::parse(head, headers_max)?;
+    check_switch(&response, accept, offered)?;
+    Ok(response)
+}
+
+/// §4.1, what is to be validated of a server's answer: items 1 to 6.
+fn check_switch(response: &Response<'_>, accept: AcceptKey, offered: &[String]) -> Result<(), ResponseError> {
+    match response.status() {
+        101 => {}
+        status => return Err(ResponseError::of_status(status, response)),
     }
-    if http::leading_empty_lines(head) > 0 {
-        return Err(ResponseError::Malformed("it begins with an empty line")); // only a request may, RFC 9112 §2.2
-    }
-    let mut headers = vec![httparse::EMPTY_HEADER; headers_max as usize];
-    let mut response = httparse::Response::new(&mut headers);
-    match response.parse(head) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Err(ResponseError::Malformed("the head is incomplete")),
-        Err(error) => return Err(ResponseError::Malformed(syntax_error(error))),
-    }
-    if response.version != Some(1) {
-        return Err(ResponseError::Malformed("it is not HTTP/1.1"));
-    }
-    let status = response.code.unwrap_or_default();
-    if status != 101 {
-        return Err(ResponseError::Status(status));
-    }
-    let lines = |name: &'static str| {
-        response
-            .headers
-            .iter()
-            .filter(move |header| header.name.eq_ignore_ascii_case(name))
-            .map(|header| std::str::from_utf8(header.value).unwrap_or("\u{fffd}"))
-    };
+    let lines = |name: &'static str| response.lines(name);
     let lists = |name, token: &str| {
         lines(name).flat_map(http::elements).any(|element| element.eq_ignore_ascii_case(token))
     };
@@ -450,25 +436,28 @@ pub fn check_response<'a>(
     }
     let mut chosen = lines("Sec-WebSocket-Protocol");
     match (chosen.next(), chosen.next()) {
-        (None, _) => Ok(None),
-        (Some(name), None) if offered.iter().any(|offer| offer == name) => {
-            // The closure borrows `response`; the value itself lives as long as the head.
-            let value =
-                response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"));
-            Ok(value.and_then(|header| std::str::from_utf8(header.value).ok()))
-        }
+        (None, _) => Ok(()),
+        (Some(name), None) if offered.iter().any(|offer| offer == name) => Ok(()),
         _ => Err(ResponseError::Subprotocol),
     }
 }
 
 /// Why a server's answer fails the handshake. RFC 6455 §4.1
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ResponseError {
     /// It is no HTTP/1.1 response.
     Malformed(&'static str),
-    /// The status is not 101.
+    /// The status is neither 101 nor a redirect.
     Status(u16),
+    /// The status is one of 301, 302, 303, 307 and 308. Redirects are not followed: what is sent to one server is not
+    /// for another one to read, and the standard for browsers forbids it.
+    Redirect {
+        /// The status.
+        status: u16,
+        /// Where it leads, as the server wrote it; empty if it did not say.
+        location: String,
+    },
     /// `Upgrade` is not `websocket`.
     Upgrade,
     /// `Connection` does not list `Upgrade`.
@@ -486,20 +475,48 @@ pub enum ResponseError {
     },
 }
 
+impl ResponseError {
+    fn of_status(status: u16, response: &Response<'_>) -> ResponseError {
+        match status {
+            301 | 302 | 303 | 307 | 308 => {
+                let location = response.header("Location").unwrap_or_default().to_owned();
+                ResponseError::Redirect { status, location }
+            }
+            _ => ResponseError::Status(status),
+        }
+    }
+}
+
 impl fmt::Display for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ResponseError::Malformed(what) => write!(f, "the server's answer is malformed: {what}"),
             ResponseError::Status(code) => {
                 let meaning = match code {
-                    300..=399 => ": a redirect, which is not followed; connect to where it leads",
+                    200..=299 => ": it answered as to a plain HTTP request; is this a WebSocket endpoint?",
+                    400 => ": it takes the request for malformed",
                     401 => ": it asks for credentials (Authorization)",
-                    403 => ": it forbids the connection (Origin, perhaps)",
+                    403 => ": it forbids the connection (Origin or credentials, perhaps)",
                     404 => ": there is no such path",
+                    405 | 501 => ": it does not upgrade a GET there; is this a WebSocket endpoint?",
+                    407 => ": a proxy asks for credentials",
+                    408 => ": our request did not reach it in time",
+                    426 => ": it speaks another version of the protocol",
+                    429 => ": it has had too many requests from here; try again later",
+                    500 => ": it failed",
+                    502 | 504 => ": a proxy does not reach the server behind it",
                     503 => ": it is overloaded or stopping; try again later",
                     _ => "",
                 };
                 write!(f, "the server answered {code}, not 101{meaning}")
+            }
+            ResponseError::Redirect { status, location } => {
+                let location = if location.is_empty() { "somewhere it does not name" } else { location };
+                write!(
+                    f,
+                    "the server answered {status}, not 101: a redirect to {location}, which is not followed; \
+                     connect to where it leads"
+                )
             }
             ResponseError::Upgrade => f.write_str("the server's Upgrade is not websocket"),
             ResponseError::Connection => f.write_str("the server's Connection does not list Upgrade"),
@@ -528,7 +545,7 @@ fn version_of(head: &[u8]) -> Option<&str> {
     matches!(digits, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()).then_some(word)
 }
 
-fn syntax_error(error: httparse::Error) -> &'static str {
+pub(super) fn syntax_error(error: httparse::Error) -> &'static str {
     match error {
         httparse::Error::HeaderName => "a header's name is no token, or a header line is folded",
         httparse::Error::HeaderValue => "a header's value holds a control character",
@@ -588,6 +605,7 @@ mod tests {
         assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
         let mut answer = Vec::new();
         put_response(accept, Some("superchat"), &[], &mut answer);
-        assert_eq!(check_response(&answer, 100, accept, &protocols), Ok(Some("superchat")));
+        let response = check_response(&answer, 100, accept, &protocols).unwrap();
+        assert_eq!(response.subprotocol(), Some("superchat"));
     }
 }

@@ -8,4 +8,5 @@ pub mod frame;
 pub mod handshake;
 pub mod http;
 pub mod mask;
+pub mod response;
 pub mod utf8;

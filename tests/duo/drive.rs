@@ -2,8 +2,8 @@
 
 use super::{REQUEST, RESPONSE, entropy, show};
 use sockeye::{
-    Cause, Closed, Command, Config, ConnId, Context, Engine, Handler, Input, Lost, Message, Now, PeerInfo,
-    Request, Tick, Upgrade,
+    Cause, Closed, Command, Config, ConnId, Context, DialError, Endpoint, Engine, Handler, Input, Lost,
+    Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
 };
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -13,16 +13,26 @@ use std::{
 /// What a handler was told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Seen {
+    /// With the subprotocol.
+    Response(Option<String>),
+    DialFailed(DialError),
     Open,
     Text(String),
     Binary(Vec<u8>),
     Drain,
-    Close { code: u16, reason: String, was_clean: bool, cause: Cause },
+    Close {
+        code: u16,
+        reason: String,
+        was_clean: bool,
+        cause: Cause,
+    },
     Tick,
 }
 
 /// The event a test's own closure is called for.
 pub enum On<'a> {
+    Response,
+    DialFailed,
     Open,
     Message(Message<'a>),
     Drain,
@@ -38,6 +48,8 @@ pub struct Script {
     log: VecDeque<(Option<ConnId>, Seen)>,
     open: HashSet<ConnId>,
     closed: HashSet<ConnId>,
+    /// Whose answer was accepted.
+    accepted: HashSet<ConnId>,
     act: Act,
     judge: Judge,
 }
@@ -52,6 +64,17 @@ impl Script {
 impl Handler for Script {
     fn on_upgrade(&mut self, _: &mut Context<'_>, _: ConnId, request: &Request<'_>) -> Upgrade {
         (self.judge)(request)
+    }
+
+    fn on_response(&mut self, cx: &mut Context<'_>, id: ConnId, response: &Response<'_>) {
+        assert!(self.accepted.insert(id) && !self.open.contains(&id) && !self.closed.contains(&id));
+        self.tell(cx, Some(id), Seen::Response(response.subprotocol().map(str::to_owned)), On::Response);
+    }
+
+    fn on_dial_failed(&mut self, cx: &mut Context<'_>, id: ConnId, error: &DialError) {
+        assert!(!self.open.contains(&id) && !self.accepted.contains(&id), "{id} was open");
+        assert!(self.closed.insert(id), "{id} failed twice");
+        self.tell(cx, Some(id), Seen::DialFailed(error.clone()), On::DialFailed);
     }
 
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
@@ -87,6 +110,8 @@ impl Handler for Script {
 
 /// One peer's socket.
 struct Wire {
+    /// It is one that was accepted, or is connected.
+    connected: bool,
     inbox: VecDeque<u8>,
     eof: bool,
     /// Written to the peer and not asked about yet.
@@ -102,6 +127,23 @@ struct Wire {
     closed: bool,
 }
 
+impl Wire {
+    fn new(connected: bool) -> Wire {
+        Wire {
+            connected,
+            inbox: VecDeque::new(),
+            eof: false,
+            out: Vec::new(),
+            room: usize::MAX,
+            per_write: usize::MAX,
+            writes: 0,
+            writable: false,
+            shut: false,
+            closed: false,
+        }
+    }
+}
+
 /// An engine, its sockets and its clock.
 pub struct Drive {
     engine: Engine<Script>,
@@ -110,6 +152,8 @@ pub struct Drive {
     direct: bool,
     now: Now,
     wires: BTreeMap<ConnId, Wire>,
+    /// Whom the engine asked to connect to, and the test did not yet.
+    dials: VecDeque<(ConnId, Endpoint)>,
     /// A handler asked that the server stop.
     pub shutdown_asked: bool,
 }
@@ -138,6 +182,7 @@ impl Drive {
             log: VecDeque::new(),
             open: HashSet::new(),
             closed: HashSet::new(),
+            accepted: HashSet::new(),
             act: Box::new(act),
             judge: Box::new(|_| Upgrade::accept()),
         };
@@ -149,6 +194,7 @@ impl Drive {
             direct: false,
             now: Now::default(),
             wires: BTreeMap::new(),
+            dials: VecDeque::new(),
             shutdown_asked: false,
         }
     }
@@ -170,17 +216,7 @@ impl Drive {
     /// A peer connects from an address.
     pub fn accept_from(&mut self, address: Option<SocketAddr>) -> ConnId {
         let id = self.engine.handle_accept(self.now, PeerInfo { address, listener: 0 });
-        let wire = Wire {
-            inbox: VecDeque::new(),
-            eof: false,
-            out: Vec::new(),
-            room: usize::MAX,
-            per_write: usize::MAX,
-            writes: 0,
-            writable: false,
-            shut: false,
-            closed: false,
-        };
+        let wire = Wire::new(true);
         assert!(self.wires.insert(id, wire).is_none(), "{id} is given out a second time");
         self.wake();
         id
@@ -212,6 +248,27 @@ impl Drive {
     /// A peer ends its direction of TCP.
     pub fn feed_eof(&mut self, id: ConnId) -> &mut Drive {
         self.wire(id).eof = true;
+        self.wake()
+    }
+
+    /// Whom the engine asked to connect to next.
+    #[track_caller]
+    pub fn expect_dial(&mut self) -> (ConnId, Endpoint) {
+        self.dials.pop_front().expect("the engine asks to connect")
+    }
+
+    /// A socket that was asked for is connected.
+    pub fn connect(&mut self, id: ConnId) -> &mut Drive {
+        self.wire(id).connected = true;
+        self.engine.handle_connected(id, "192.0.2.1:80".parse().expect("an address"));
+        self.obey();
+        self.wake()
+    }
+
+    /// A socket that was asked for cannot be had.
+    pub fn fail_dial(&mut self, id: ConnId, error: &DialError) -> &mut Drive {
+        self.engine.handle_dial_failed(self.now, id, error);
+        self.obey();
         self.wake()
     }
 
@@ -314,13 +371,18 @@ impl Drive {
     fn obey(&mut self) {
         while let Some(command) = self.engine.poll_command() {
             match command {
+                Command::Dial(id) => {
+                    assert!(self.wires.insert(id, Wire::new(false)).is_none(), "{id} is dialled twice");
+                    let endpoint = self.engine.endpoint(id).cloned();
+                    self.dials.extend(endpoint.map(|endpoint| (id, endpoint)));
+                }
                 Command::ShutdownWrite(id) => {
                     let wire = self.wire(id);
                     assert!(!wire.closed, "{id} is shut down after it was closed: a dead id");
                     assert!(!std::mem::replace(&mut wire.shut, true), "{id} is shut down twice");
                 }
                 Command::Close(id) => {
-                    let wire = self.wire(id);
+                    let wire = self.wires.entry(id).or_insert_with(|| Wire::new(false));
                     assert!(!std::mem::replace(&mut wire.closed, true), "{id} is closed twice");
                 }
                 Command::Read(id) => assert!(!self.wire(id).closed, "{id} is to be read, a dead id"),
@@ -473,6 +535,7 @@ impl Drive {
 /// One write to a socket.
 fn write(wires: &mut BTreeMap<ConnId, Wire>, id: ConnId, first: &[u8], second: &[u8]) -> usize {
     let wire = wires.get_mut(&id).expect("a peer of this test's");
+    assert!(wire.connected, "{id} is written to before it is connected");
     assert!(!wire.closed, "{id} is written to after it was closed: a dead id");
     assert!(!wire.shut, "{id} is written to after writing was shut down");
     assert!(!first.is_empty(), "{id} is written nothing");

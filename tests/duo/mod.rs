@@ -10,7 +10,7 @@ pub mod drive;
 
 use sockeye::{
     ClientRequest, CloseCode, Commons, Config, Connection, ConnectionState, Ending, Expired, Fault, Input,
-    Message, Now, Refusal, Request, Role, Step, Tick, Upgrade, wire::handshake::ResponseError,
+    Message, Now, Refusal, Request, Response, ResponseError, Role, Step, Tick, Upgrade,
 };
 use std::collections::VecDeque;
 
@@ -256,7 +256,12 @@ impl Duo {
                 let limit = commons.limits().head_bytes_max;
                 self.refuse(&Refusal::HeadTooLarge { limit });
             }
-            Step::Opened(subprotocol) => self.tell(Event::Opened(subprotocol)),
+            Step::Opened(head) => {
+                let head = self.connection.head(&self.input, head);
+                let response = Response::parse(head, commons.limits().headers_max).expect("it was checked");
+                let subprotocol = response.subprotocol().map(str::to_owned);
+                self.tell(Event::Opened(subprotocol));
+            }
             Step::Failed(error) => self.tell(Event::Failed(error)),
             Step::Message(incoming) => match self.connection.message(&self.input, &incoming) {
                 Ok(message) => {
