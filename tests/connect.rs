@@ -147,13 +147,12 @@ fn a_line_that_is_not_utf8_is_named_and_nothing_of_it_is_sent() {
 
 #[test]
 fn json_is_one_object_for_each_event() {
-    let server = Serving::start(|cx, id, seen| match seen {
-        Seen::Text(text) => {
+    let server = Serving::start(|cx, id, seen| {
+        if let Seen::Text(text) = seen {
             cx.send(id, format!("{text} \"\\\x1b[31m\n").as_str());
             cx.send(id, Message::Binary(b"\0\xff"));
             cx.close(id, CloseCode::new(4001), "so long");
         }
-        _ => {}
     });
     let ended = run(&[&server.url(), "--json"], b"hi\n");
     ended.expect_code(3);
@@ -397,7 +396,8 @@ fn help_says_what_is_done_with_pipes_and_what_the_exit_codes_mean() {
     let ended = Tool::start(sockeye(&["connect", "--help"])).end();
     ended.expect_code(0);
     let text = ended.stdout();
-    for word in ["--wait", "forever", "--framing", "--json", "Ctrl-D", "Exit codes", "69", "74", "76", "130"] {
+    for word in ["--wait", "forever", "--framing", "--json", "Ctrl-D", "Exit codes", "69", "74", "76", "130"]
+    {
         assert!(text.contains(word), "it names {word:?}: {text}");
     }
 }

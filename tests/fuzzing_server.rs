@@ -5,9 +5,7 @@ mod tool;
 use sockeye::{CloseCode, Config, ConnId, Context, Handler, Message, Request, Server, Upgrade};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex,
-    },
+    sync::{Arc, Mutex},
     thread,
 };
 use tool::{Ended, Tool, raw_server, sockeye};
@@ -46,7 +44,9 @@ impl Handler for Fuzzing {
         let target = self.targets[&id].clone();
         let answer = match target.split('?').next().expect("a path") {
             "/getCaseCount" => "3".to_owned(),
-            "/getCaseInfo" => format!(r#"{{"id": "{}", "description": "x"}}"#, self.names[Fuzzing::case(&target)]),
+            "/getCaseInfo" => {
+                format!(r#"{{"id": "{}", "description": "x"}}"#, self.names[Fuzzing::case(&target)])
+            }
             "/getCaseStatus" => format!(r#"{{"behavior": "{}"}}"#, self.verdicts[Fuzzing::case(&target)]),
             "/updateReports" => String::new(),
             "/runCase" => {

@@ -20,10 +20,12 @@ fn on_terminal(line: &str, variables: &[(&str, &str)]) -> Tool {
 fn connect(url: &str, flags: &str) -> Tool {
     let mut tool = on_terminal(&line(url, flags), &[]);
     tool.expect("connected to ");
-    // The prompt: from here on keys are edited.
-    tool.expect("> ");
+    tool.expect(PROMPT);
     tool
 }
+
+/// As it is drawn: from here on keys are edited.
+const PROMPT: &str = "\x1b[K> ";
 
 fn line(url: &str, flags: &str) -> String {
     format!("'{}' connect '{url}' {flags}", env!("CARGO_BIN_EXE_sockeye"))
@@ -136,8 +138,7 @@ fn the_terminal_is_left_as_it_was_when_the_server_ends_it_in_the_middle_of_a_lin
     });
     let url = server.url();
     let mut tool = on_terminal(&format!("{}; echo code $?; stty -a", line(&url, "")), &[]);
-    tool.expect("connected to ");
-    tool.expect("> ");
+    tool.expect(PROMPT);
     tool.input(b"go\rhalf a");
     let end = tool.expect("closed with 4000 \"enough\": the server closed");
     tool.expect_after(end, "code 3");
@@ -186,7 +187,7 @@ fn colours_are_for_terminals_whose_owner_wants_them() {
         let mut tool = on_terminal(&line(&server.url(), ""), variables);
         let shown = tool.expect("hi");
         if !variables.contains(&("TERM", "dumb")) {
-            tool.expect_after(shown, "> ");
+            tool.expect_after(shown, PROMPT);
         }
         let shown = close_by_ctrl_d(tool).stdout();
         assert_eq!(shown.contains("\x1b[36m"), colours, "{variables:?}: {shown:?}");

@@ -16,10 +16,12 @@ use std::{
 };
 
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "The server is one of `wstest -m fuzzingserver`. Each case is one line on stdout, with what the \
+#[command(
+    after_help = "The server is one of `wstest -m fuzzingserver`. Each case is one line on stdout, with what the \
                         server says of it; its report says more, such as how the connection was closed.\n\n\
                         Exit codes: 0 no case failed, 1 one did or could not be run, 2 arguments make no sense, \
-                        69 cannot connect.")]
+                        69 cannot connect."
+)]
 pub(super) struct Arguments {
     /// The fuzzing server, such as ws://127.0.0.1:9001.
     #[arg(value_name = "URL")]
@@ -165,7 +167,10 @@ impl Driver {
                     self.ask(cx, Question::Name(1));
                 }
                 _ => {
-                    let why = format!("this is no fuzzing server: asked for the number of cases it says {:?}", self.answer);
+                    let why = format!(
+                        "this is no fuzzing server: asked for the number of cases it says {:?}",
+                        self.answer
+                    );
                     self.exit_code = Some(fail(FAILED, &why));
                 }
             },
@@ -183,7 +188,12 @@ impl Driver {
             }
             Question::Verdict(case) => {
                 let verdict = json_string(&self.answer, "behavior").unwrap_or_else(|| UNKNOWN.to_owned());
-                self.tell(&format!("{case}/{} {} {verdict} {} ms", self.count, self.name, self.took.as_millis()));
+                self.tell(&format!(
+                    "{case}/{} {} {verdict} {} ms",
+                    self.count,
+                    self.name,
+                    self.took.as_millis()
+                ));
                 *self.verdicts.entry(verdict).or_default() += 1;
                 self.next_case(cx, case);
             }
@@ -248,7 +258,8 @@ impl Handler for Driver {
         if self.asked_at.elapsed() > patience
             && let Some(id) = self.asked
         {
-            let _ = writeln!(io::stderr(), "sockeye: {} takes too long", self.arguments.url_of(&self.question));
+            let _ =
+                writeln!(io::stderr(), "sockeye: {} takes too long", self.arguments.url_of(&self.question));
             // `on_close` follows, whether the server answers this or not.
             cx.close(id, sockeye::CloseCode::GOING_AWAY, "");
         }
@@ -267,7 +278,9 @@ fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
             _ => {
                 let _ = write!(encoded, "%{byte:02X}");
             }

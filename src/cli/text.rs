@@ -120,7 +120,9 @@ mod tests {
 
     #[test]
     fn base64_in_pieces_is_base64_of_the_whole() {
-        for (bytes, text) in [(&b""[..], "\"\""), (b"f", "\"Zg==\""), (b"fo", "\"Zm8=\""), (b"foo", "\"Zm9v\"")] {
+        for (bytes, text) in
+            [(&b""[..], "\"\""), (b"f", "\"Zg==\""), (b"fo", "\"Zm8=\""), (b"foo", "\"Zm9v\"")]
+        {
             let mut out = String::new();
             put_json_base64(bytes, &mut out);
             assert_eq!(out, text);
