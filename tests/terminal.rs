@@ -24,8 +24,15 @@ fn connect(url: &str, flags: &str) -> Tool {
     tool
 }
 
-/// As it is drawn: from here on keys are edited.
-const PROMPT: &str = "\x1b[K> ";
+/// What is written when the line discipline is off (pastes are asked for in brackets): from here on keys are edited.
+const PROMPT: &str = "\x1b[?2004h";
+
+/// Types keys and Enter, and waits for the next line.
+#[track_caller]
+fn enter(tool: &mut Tool, keys: &[u8]) {
+    let from = tool.said[0].len();
+    tool.input(&[keys, b"\r"].concat()).expect_after(from, PROMPT);
+}
 
 fn line(url: &str, flags: &str) -> String {
     format!("'{}' connect '{url}' {flags}", env!("CARGO_BIN_EXE_sockeye"))
@@ -52,7 +59,7 @@ fn text(text: &str) -> Seen {
 fn a_line_is_edited_before_it_is_sent() {
     let server = Serving::start(echo);
     let mut tool = connect(&server.url(), "");
-    tool.input(b"helo").input(LEFT).input(b"l").input(b"\r");
+    enter(&mut tool, &[b"helo", LEFT, b"l"].concat());
     assert_eq!(server.next_of_interest(), text("hello"));
     tool.expect("<\x1b[0m hello");
     close_by_ctrl_d(tool);
@@ -64,10 +71,10 @@ fn lines_before_come_back_with_the_arrows() {
     let server = Serving::start(echo);
     let mut tool = connect(&server.url(), "");
     for line in ["one", "two"] {
-        tool.input(line.as_bytes()).input(b"\r");
+        enter(&mut tool, line.as_bytes());
         assert_eq!(server.next_of_interest(), text(line));
     }
-    tool.input(UP).input(UP).input(b"!\r");
+    enter(&mut tool, &[UP, UP, b"!"].concat());
     assert_eq!(server.next_of_interest(), text("one!"));
     close_by_ctrl_d(tool);
 }
@@ -76,9 +83,10 @@ fn lines_before_come_back_with_the_arrows() {
 fn lines_that_come_at_once_are_all_sent_in_order() {
     let server = Serving::start(echo);
     let mut tool = connect(&server.url(), "");
-    tool.input(b"one\rtwo\rthree\r");
+    let mut shown = tool.input(b"one\rtwo\rthree\r").said[0].len();
     for line in ["one", "two", "three"] {
         assert_eq!(server.next_of_interest(), text(line));
+        shown = tool.expect_after(shown, PROMPT);
     }
     close_by_ctrl_d(tool);
 }
@@ -100,7 +108,7 @@ fn a_message_that_comes_while_one_types_stands_above_the_line_which_is_kept() {
     let shown = tool.expect_after(typed, "<\x1b[0m news");
     // What was typed is drawn again, below.
     tool.expect_after(shown, "> half a li");
-    tool.input(b"ne\r");
+    enter(&mut tool, b"ne");
     loop {
         match server.next_of_interest() {
             Seen::Text(said) if said == "news" => {}
@@ -185,9 +193,9 @@ fn colours_are_for_terminals_whose_owner_wants_them() {
         (&[("TERM", "dumb")], false),
     ] {
         let mut tool = on_terminal(&line(&server.url(), ""), variables);
-        let shown = tool.expect("hi");
+        tool.expect("hi");
         if !variables.contains(&("TERM", "dumb")) {
-            tool.expect_after(shown, PROMPT);
+            tool.expect(PROMPT);
         }
         let shown = close_by_ctrl_d(tool).stdout();
         assert_eq!(shown.contains("\x1b[36m"), colours, "{variables:?}: {shown:?}");
@@ -198,7 +206,7 @@ fn colours_are_for_terminals_whose_owner_wants_them() {
 fn what_is_typed_is_sent_as_bytes_with_binary() {
     let server = Serving::start(|_, _, _| {});
     let mut tool = connect(&server.url(), "--binary");
-    tool.input("é\r".as_bytes());
+    enter(&mut tool, "é".as_bytes());
     assert_eq!(server.next_of_interest(), Seen::Binary("é".as_bytes().to_vec()));
     close_by_ctrl_d(tool);
 }

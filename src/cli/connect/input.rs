@@ -70,6 +70,8 @@ pub(super) struct Inputs {
     receiver: Receiver<Input>,
     /// Where lines are edited: tells the thread that no further one is wanted.
     over: Option<Arc<AtomicBool>>,
+    /// The thread has ended.
+    ended: bool,
 }
 
 impl Inputs {
@@ -89,7 +91,7 @@ impl Inputs {
             drop(sender);
             remote.wake();
         })?;
-        Ok(Inputs { receiver, over: None })
+        Ok(Inputs { receiver, over: None, ended: false })
     }
 
     /// Edits lines on the terminal until Ctrl-D.
@@ -97,7 +99,7 @@ impl Inputs {
         // Without a bound: what is typed is little, and a thread that waits here could not show what comes.
         let (sender, receiver) = mpsc::channel();
         let over = Arc::new(AtomicBool::new(false));
-        let inputs = Inputs { receiver, over: Some(Arc::clone(&over)) };
+        let inputs = Inputs { receiver, over: Some(Arc::clone(&over)), ended: false };
         thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             while !over.load(Ordering::Acquire) {
                 let Some(input) = read_line(&mut editor, binary) else { continue };
@@ -116,12 +118,23 @@ impl Inputs {
     }
 
     /// What came in next, if anything did.
-    pub(super) fn next(&self) -> Option<Input> {
+    pub(super) fn next(&mut self) -> Option<Input> {
         match self.receiver.try_recv() {
-            Ok(input) => Some(input),
+            Ok(input) => {
+                self.ended |= matches!(input, Input::End | Input::Failed(_));
+                Some(input)
+            }
             Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => Some(Input::End),
+            Err(TryRecvError::Disconnected) => {
+                self.ended = true;
+                Some(Input::End)
+            }
         }
+    }
+
+    /// Whether a line is being edited.
+    pub(super) fn is_edited(&self) -> bool {
+        self.over.is_some() && !self.ended
     }
 
     /// Ends line editing in the middle of a line, so that the terminal is left as it was found.

@@ -142,8 +142,8 @@ fn try_run(arguments: &Arguments) -> Result<u8, (u8, String)> {
     let session = Session::new(arguments, Arc::clone(&interrupted));
     let mut server = Server::unbound(arguments.config(), session).map_err(|error| failed(&error))?;
     let remote = server.remote();
-    server.handler_mut().attach(remote.clone());
-    let signals = hear_signals(interrupted, remote).map_err(|error| failed(&error))?;
+    let signals = hear_signals(interrupted, remote.clone()).map_err(|error| failed(&error))?;
+    server.handler_mut().attach(remote, signals);
     server.act(|_, cx| cx.dial(dial));
     let code = loop {
         let timeout = server.act(Session::work);
@@ -153,7 +153,6 @@ fn try_run(arguments: &Arguments) -> Result<u8, (u8, String)> {
             _ => server.turn(timeout).map_err(|error| failed(&error))?,
         };
     };
-    signals.close();
     server.handler_mut().leave();
     Ok(code)
 }

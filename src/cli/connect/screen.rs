@@ -52,7 +52,7 @@ impl Screen {
 
     /// Line editing, where both ends are a terminal that can do it. What is shown from now on goes above the line.
     pub(super) fn edit(&mut self) -> Option<Editor> {
-        if !(io::stdin().is_terminal() && io::stdout().is_terminal()) {
+        if !is_for_editing() {
             return None;
         }
         let config = Config::builder().auto_add_history(true).build();
@@ -61,6 +61,20 @@ impl Screen {
         // It fails where the terminal is a dumb one: lines are then read as from a pipe.
         self.printer = Some(Box::new(editor.create_external_printer().ok()?));
         Some(Editor { editor })
+    }
+
+    /// Waits until all that was shown is on the terminal, while lines are edited there.
+    pub(super) fn settle(&mut self) {
+        // There is room for one that waits to be drawn: when a second one has found room, the first one was taken, and
+        // is drawn before anything else is looked at. The second one is a line up and down again, and may get lost.
+        if let Some(printer) = &mut self.printer {
+            let _ = printer.print("\x1b[A\n".to_owned());
+        }
+    }
+
+    /// Line editing is over: what is shown from now on is written as it is.
+    pub(super) fn end_editing(&mut self) {
+        self.printer = None;
     }
 
     /// Whether lines are edited, by a person.
@@ -87,8 +101,8 @@ impl Screen {
                         let _ = write!(line, "; {name}: {value}");
                     }
                 }
-                if self.is_dialogue() {
-                    line.push_str("; Ctrl-D closes, Ctrl-C too");
+                if is_for_editing() {
+                    line.push_str("; Ctrl-D closes");
                 }
                 self.note(&line);
             }
@@ -227,6 +241,10 @@ impl Screen {
             self.failure = stdout.write_all(bytes).and_then(|()| stdout.flush()).err();
         }
     }
+}
+
+fn is_for_editing() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 /// A line's buffer is kept up to this size.

@@ -6,6 +6,7 @@ use super::{
     screen::Screen,
 };
 use crate::cli::{CANNOT_CONNECT, FAILED, OK};
+use signal_hook::iterator::Handle;
 use sockeye::{
     Cause, CloseCode, Closed, ConnId, Context, DialError, Handler, Lost, Message, Remote, Response, Sent,
 };
@@ -24,6 +25,7 @@ pub(super) struct Session {
     screen: Screen,
     /// Of the loop, for the thread that reads what comes in.
     remote: Option<Remote>,
+    signals: Option<Handle>,
     /// A signal came.
     interrupted: Arc<AtomicBool>,
     phase: Phase,
@@ -68,6 +70,7 @@ impl Session {
             screen: Screen::new(arguments.json),
             arguments: arguments.clone(),
             remote: None,
+            signals: None,
             interrupted,
             phase: Phase::Dialling,
             inputs: None,
@@ -78,15 +81,23 @@ impl Session {
         }
     }
 
-    /// The loop that it lives in.
-    pub(super) fn attach(&mut self, remote: Remote) {
-        self.remote = Some(remote);
+    /// The loop that it lives in, and the signals that it hears of.
+    pub(super) fn attach(&mut self, remote: Remote, signals: Handle) {
+        (self.remote, self.signals) = (Some(remote), Some(signals));
     }
 
-    /// Ends line editing, where there is some.
+    /// Ends line editing, where there is some, with all that came on the terminal.
     pub(super) fn leave(&mut self) {
+        // The signal that ends a line is not one of the user's.
+        if let Some(signals) = self.signals.take() {
+            signals.close();
+        }
         if let Some(inputs) = self.inputs.take() {
-            inputs.leave();
+            if inputs.is_edited() {
+                self.screen.settle();
+                inputs.leave();
+            }
+            self.screen.end_editing();
         }
     }
 
@@ -147,7 +158,7 @@ impl Session {
     /// Sends what came in, as long as the peer takes it.
     fn send_inputs(&mut self, cx: &mut Context<'_>, id: ConnId) {
         while !self.backlogged {
-            let Some(input) = self.inputs.as_ref().and_then(Inputs::next) else { return };
+            let Some(input) = self.inputs.as_mut().and_then(Inputs::next) else { return };
             self.active_at = Instant::now();
             match input {
                 Input::Message(message) => {
@@ -171,7 +182,7 @@ impl Session {
     /// What is typed now is not sent any more, but Ctrl-C counts.
     fn hear_interrupts(&mut self, cx: &mut Context<'_>) {
         loop {
-            match self.inputs.as_ref().and_then(Inputs::next) {
+            match self.inputs.as_mut().and_then(Inputs::next) {
                 Some(Input::Message(_)) => {}
                 Some(Input::Interrupt) => self.interrupt(cx),
                 Some(Input::End | Input::Failed(_)) | None => return,
@@ -290,6 +301,7 @@ impl Handler for Session {
             Cause::Fault(_) => (PROTOCOL, "the server broke the protocol or a limit"),
             Cause::Lost(lost) => (LOST, lost_how(lost)),
         };
+        self.leave();
         self.screen.closed(closed.code.get(), closed.reason, closed.was_clean, why);
         self.phase = Phase::Over(code);
     }
