@@ -7,6 +7,8 @@ mod duo;
 
 #[path = "rfc6455/closing.rs"]
 mod closing;
+#[path = "rfc6455/dialling.rs"]
+mod dialling;
 #[path = "rfc6455/echo.rs"]
 mod echo;
 #[path = "rfc6455/engine.rs"]

@@ -16,6 +16,8 @@ pub(super) struct Inbox {
     events: VecDeque<Event>,
     /// Payload bytes of the messages among these.
     bytes: usize,
+    /// The loop is broken: nothing more happens.
+    broken: bool,
     paused: bool,
     /// Why we closed the connection ourselves, although it was not asked for.
     failure: Option<&'static str>,
@@ -31,7 +33,11 @@ const EVENTS_MAX: usize = 1024;
 const BYTES_MAX: usize = 256 << 10;
 
 impl Inbox {
-    pub(super) fn pop(&mut self) -> Option<Event> {
+    /// The next event to hand out. The Close waits until `is_over`: TCP has ended. §7.1.4
+    pub(super) fn pop(&mut self, is_over: bool) -> Option<Event> {
+        if self.is_closing() && !is_over {
+            return None;
+        }
         let event = self.events.pop_front()?;
         if let Event::Message(message) = &event {
             self.bytes -= message.as_message().as_bytes().len();
@@ -39,10 +45,14 @@ impl Inbox {
         Some(event)
     }
 
-    /// Whether the connection is to be read again: nothing waits any more.
+    /// Whether the connection is to be read again: no message waits any more.
     pub(super) fn resume(&mut self) -> bool {
-        debug_assert!(self.events.is_empty());
         std::mem::take(&mut self.paused)
+    }
+
+    /// Whether only the Close waits.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.events.front(), Some(Event::Close { .. }))
     }
 
     /// §3.1 of the standard: a message is not told of once the connection is not open any more.
@@ -55,8 +65,18 @@ impl Inbox {
         self.failure = Some(why);
     }
 
+    /// The loop failed, and will go on to.
+    pub(super) fn break_off(&mut self, why: String) {
+        self.broken = true;
+        self.lost(why);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     /// The connection is lost, or never was: an error, then the end.
-    pub(super) fn lost(&mut self, why: String) {
+    fn lost(&mut self, why: String) {
         self.events.push_back(Event::Error(why));
         let code = CloseCode::ABNORMAL.get();
         self.events.push_back(Event::Close { code, reason: String::new(), was_clean: false });

@@ -77,7 +77,8 @@ pub enum ReadyState {
 }
 
 /// What happens to a [`WebSocket`]: `Open` at most once and first, messages while it is open, and at the end exactly
-/// one `Close`, with an `Error` right before it unless it was clean.
+/// one `Close`, with an `Error` before it unless it was clean. `Close` comes when TCP has ended, at most
+/// `Limits::linger_ms_max` after both have said Close.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// The connection is open.
@@ -175,12 +176,17 @@ impl WebSocket {
 
     fn wait(&mut self, until: Option<Tick>) -> Option<Event> {
         let mut is_up = false;
-        loop {
-            if let Some(event) = self.server.handler_mut().pop() {
+        while self.ready_state != ReadyState::Closed {
+            // What happens to TCP after both have said Close is no event, and is waited for.
+            let is_over = self.server.connections() == 0 || self.server.handler().is_broken();
+            if let Some(event) = self.server.handler_mut().pop(is_over) {
                 self.hand_out(&event);
                 return Some(event);
             }
-            if is_up || self.ready_state == ReadyState::Closed {
+            if self.server.handler().is_closing() {
+                self.ready_state = ReadyState::Closing;
+            }
+            if is_up {
                 return None;
             }
             let id = self.id;
@@ -189,10 +195,11 @@ impl WebSocket {
             }
             let patience = until.map(|until| self.until(until));
             if let Err(error) = self.server.turn(patience) {
-                self.server.handler_mut().lost(error.to_string());
+                self.server.handler_mut().break_off(error.to_string());
             }
             is_up = until.is_some_and(|until| self.now() >= until);
         }
+        None
     }
 
     fn hand_out(&mut self, event: &Event) {
@@ -321,7 +328,7 @@ impl WebSocket {
     /// Lets the loop do what it can without waiting.
     fn push(&mut self) {
         if let Err(error) = self.server.turn(Some(Duration::ZERO)) {
-            self.server.handler_mut().lost(error.to_string());
+            self.server.handler_mut().break_off(error.to_string());
         }
     }
 }

@@ -130,7 +130,7 @@ impl Commons {
             limits: config.limits.clamped(),
             keepalive: config.keepalive,
             pool: Pool::new(config.limits.pool_bytes_max as usize),
-            entropy: Entropy { fill: entropy, block: [0; 256], used: 256 },
+            entropy: Entropy { fill: entropy, block: Vec::new(), used: 0, block_bytes: ENTROPY_BYTES },
         }
     }
 
@@ -139,8 +139,14 @@ impl Commons {
         &self.limits
     }
 
+    #[inline]
     pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
         self.entropy.take()
+    }
+
+    /// From now on keys are needed, one for each frame: entropy comes in blocks worth the call for it.
+    pub(crate) fn expect_keys(&mut self) {
+        self.entropy.block_bytes = ENTROPY_BYTES_OF_CLIENTS;
     }
 }
 
@@ -148,15 +154,22 @@ impl Commons {
 #[derive(Debug)]
 struct Entropy {
     fill: fn(&mut [u8]),
-    block: [u8; 256],
+    block: Vec<u8>,
     used: usize,
+    /// Of the next block.
+    block_bytes: usize,
 }
 
+/// A server takes a byte of jitter for each connection.
+const ENTROPY_BYTES: usize = 256;
+/// A client takes a key for each frame.
+const ENTROPY_BYTES_OF_CLIENTS: usize = 4 << 10;
+
 impl Entropy {
+    #[inline]
     fn take<const N: usize>(&mut self) -> [u8; N] {
         if self.block.len() - self.used < N {
-            (self.fill)(&mut self.block);
-            self.used = 0;
+            self.refill();
         }
         let mut bytes = [0; N];
         let taken = &mut self.block[self.used..self.used + N];
@@ -164,6 +177,13 @@ impl Entropy {
         taken.fill(0);
         self.used += N;
         bytes
+    }
+
+    #[cold]
+    fn refill(&mut self) {
+        self.block.resize(self.block_bytes, 0);
+        (self.fill)(&mut self.block);
+        self.used = 0;
     }
 }
 

@@ -36,6 +36,7 @@ impl Connection {
                 .iter()
                 .all(|(name, value)| http::is_token(name) && http::is_field_value(value));
         assert!(is_right, "no request: {request:?}");
+        commons.expect_keys();
         let mut connection = Connection::new(Role::Client, now, commons);
         let accept = handshake::put_request(
             &request.target,

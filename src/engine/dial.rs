@@ -75,6 +75,8 @@ pub enum DialError {
     Timeout {
         /// The limit.
         limit_ms: u32,
+        /// It was connected, and the answer did not come.
+        connected: bool,
     },
     /// The server's answer is not one that opens a connection. RFC 6455 §4.1
     Response(ResponseError),
@@ -105,8 +107,14 @@ impl fmt::Display for DialError {
                 };
                 write!(f, "cannot connect to {address}: {why}{cure}")
             }
-            DialError::Timeout { limit_ms } => {
-                write!(f, "the server did not answer within {limit_ms} ms (handshake_ms_max)")
+            DialError::Timeout { limit_ms, connected: false } => {
+                write!(f, "there was no connection to the server within {limit_ms} ms (handshake_ms_max)")
+            }
+            DialError::Timeout { limit_ms, connected: true } => {
+                write!(
+                    f,
+                    "the server took the connection and did not answer within {limit_ms} ms (handshake_ms_max)"
+                )
             }
             DialError::Response(error) => error.fmt(f),
             DialError::Lost(Lost::Eof) => f.write_str("the server ended the connection without an answer"),
@@ -234,7 +242,8 @@ impl<H: Handler> Engine<H> {
         let limit_ms = self.core.commons.limits.handshake_ms_max;
         let error = match self.core.dialling.remove(&index) {
             Some(Dialling::Refused(error)) => error,
-            _ => DialError::Timeout { limit_ms },
+            Some(Dialling::To(_)) => DialError::Timeout { limit_ms, connected: false },
+            None => DialError::Timeout { limit_ms, connected: true },
         };
         self.dial_failed(now, index, &error);
     }

@@ -271,7 +271,6 @@ fn connect(
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(local) = local {
-        socket.set_reuse_address(true)?; // a port of an earlier connection that lingers in TIME_WAIT will do
         socket.bind(&SocketAddr::new(local, 0).into())?;
     }
     match socket.connect(&address.into()) {
