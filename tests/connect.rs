@@ -212,6 +212,23 @@ fn headers_origin_and_subprotocols_are_sent_as_given() {
 }
 
 #[test]
+fn compression_is_offered_unless_it_is_not_wanted() {
+    for (flags, offers) in [(&["-w", "0"][..], true), (&["-w", "0", "--no-deflate"], false)] {
+        let config = Config::new("127.0.0.1:0");
+        let server = Serving::with(config, "sec-websocket-extensions", |_, _, _| {});
+        run(&[&[server.url().as_str()], flags].concat(), b"").expect_code(0);
+        let seen = format!("{:?}", server.next());
+        assert_eq!(seen.contains("permessage-deflate"), offers, "{seen}");
+    }
+    let server = Serving::start(echo);
+    let line = "all work and no play ".repeat(1000) + "\n";
+    let ended = run(&[&server.url(), "--json"], line.as_bytes());
+    let stdout = ended.expect_code(0).stdout();
+    assert!(stdout.contains("\"extensions\":\"permessage-deflate"), "{stdout}");
+    assert!(stdout.contains(line.trim_end()), "{stdout}");
+}
+
+#[test]
 fn verbose_shows_both_heads_on_stderr_and_nothing_else_changes() {
     let server = Serving::start(echo);
     let url = server.url();

@@ -3,7 +3,7 @@
 
 use super::{
     Command, ConnId, DialError, Fanout, PeerInfo, Sent,
-    context::Shared,
+    context::{Form, Shared},
     dial::Dialling,
     peers::{Peers, flag},
     timers::Wheel,
@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     config::Config,
-    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Role},
+    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Pool, Role, WINDOW_MAX},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
-        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode, UNMASKED_HEADER_BYTES_MAX},
+        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode},
         handshake::{Refusal, Request},
         mask,
     },
@@ -229,7 +229,7 @@ impl Core {
         let Some(index) = self.peers.find(id) else { return };
         let peer = &mut self.peers[index];
         debug_assert!(!peer.flags.has(flag::OPENED));
-        peer.conn.release(&mut self.commons);
+        peer.conn.retire(&mut self.commons);
         peer.outbox.clear(&mut self.commons.pool);
         self.wheel.cancel(index);
         self.pongs.remove(&index);
@@ -274,48 +274,108 @@ impl Core {
             && peer.conn.role() == Role::Server
     }
 
+    /// Whether a message of `len` bytes goes back to its sender compressed as it came (`true`), or as it is; `None`
+    /// where it is to be compressed anew.
+    #[inline]
+    pub(super) fn form_in_place(&self, index: u32, len: usize, came_compressed: bool) -> Option<bool> {
+        match self.peers[index].conn.window(len, &self.commons) {
+            0 => Some(false),
+            WINDOW_MAX if came_compressed => Some(true),
+            _ => None,
+        }
+    }
+
     /// From now on this peer is written to once, at the end of a wake, with all that the wake brought it.
     #[inline]
     pub(super) fn hears_others(&mut self, index: u32) {
         self.peers[index].flags.set(flag::HEARS_OTHERS, true);
     }
 
-    pub(super) fn send(&mut self, now: Now, index: u32, message: Message<'_>) -> Sent {
+    /// Queues a message. `compressed` is the form it came in, where it was received and may be sent on so.
+    pub(super) fn send(
+        &mut self,
+        now: Now,
+        index: u32,
+        message: Message<'_>,
+        compressed: Option<&[u8]>,
+    ) -> Sent {
         if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
             return Sent::Refused;
         }
-        self.queue_frame(index, message.opcode(), message.as_bytes());
+        self.queue_message(index, message, compressed);
         self.queued(now, index)
     }
 
-    /// Writes a message for many into the log.
-    pub(super) fn put_shared(&mut self, message: Message<'_>) -> Shared {
-        let payload = message.as_bytes();
-        if self.log.len() + payload.len() + UNMASKED_HEADER_BYTES_MAX > LOG_BYTES_MAX {
-            return Shared::Each;
+    /// Queues for one of many a message, which is written into the log once in each form that its members agreed to.
+    #[inline]
+    pub(super) fn send_shared(
+        &mut self,
+        now: Now,
+        index: u32,
+        shared: &mut Shared<'_>,
+        message: Message<'_>,
+    ) -> Sent {
+        let conn = &self.peers[index].conn;
+        if conn.role() != Role::Server {
+            return self.send(now, index, message, shared.compressed); // each frame of a client's has its own key, §5.3
         }
-        let start = self.log.len() as u32;
-        self.commons.pool.reserve(&mut self.log, payload.len() + UNMASKED_HEADER_BYTES_MAX);
-        self.log.extend_from_slice(&HeaderBytes::bare(message.opcode(), payload.len()));
-        self.log.extend_from_slice(payload);
-        Shared::Log(start..self.log.len() as u32)
+        let window = conn.window(message.as_bytes().len(), &self.commons);
+        let form = match shared.forms[window] {
+            Form::Unmade => self.put_shared(window, shared, message),
+            form => form,
+        };
+        let Form::Log { start, end, compressed } = form else {
+            return self.send(now, index, message, shared.compressed);
+        };
+        if !self.may_queue(index) {
+            return Sent::Refused;
+        }
+        let peer = &mut self.peers[index];
+        peer.outbox.push_shared(start..end, &self.log, &mut self.commons.pool);
+        if compressed {
+            peer.conn.sent_shared(&mut self.commons);
+        }
+        self.dirty(index);
+        self.queued(now, index)
     }
 
-    /// Queues for one of many what [`Core::put_shared`] wrote.
+    /// The peer is sent a message that its own compressor did not see.
     #[inline]
-    pub(super) fn send_shared(&mut self, now: Now, index: u32, frame: &Shared, message: Message<'_>) -> Sent {
-        match frame {
-            Shared::Log(part) if self.peers[index].conn.role() == Role::Server => {
-                if !self.may_queue(index) {
-                    return Sent::Refused;
+    pub(super) fn sent_shared(&mut self, index: u32) {
+        self.peers[index].conn.sent_shared(&mut self.commons);
+    }
+
+    /// Writes a message for many into the log, compressed with one window size, or as it is.
+    #[inline(never)]
+    fn put_shared(&mut self, window: usize, shared: &mut Shared<'_>, message: Message<'_>) -> Form {
+        let Commons { codecs, pool, .. } = &mut self.commons;
+        let came = shared.compressed.filter(|_| window == WINDOW_MAX);
+        let mut made = match window {
+            0 => None,
+            _ if came.is_some() => None,
+            _ => codecs.compress(window, message.as_bytes(), pool),
+        };
+        let compressed = came.or(made.as_deref());
+        let is_plain = compressed.is_none();
+        let form = match &shared.forms[0] {
+            &plain @ Form::Log { .. } if is_plain => plain, // it is not worth compressing, and is there already
+            _ => {
+                let payload = compressed.unwrap_or(message.as_bytes());
+                let mut header = HeaderBytes::bare(message.opcode(), payload.len());
+                if !is_plain {
+                    header = header.compressed();
                 }
-                let outbox = &mut self.peers[index].outbox;
-                outbox.push_shared(part.clone(), &self.log, &mut self.commons.pool);
-                self.dirty(index);
-                self.queued(now, index)
+                put_in_log(&mut self.log, header, payload, pool)
             }
-            _ => self.send(now, index, message),
+        };
+        if let Some(made) = &mut made {
+            pool.give_buffer(made);
         }
+        shared.forms[window] = form;
+        if is_plain {
+            shared.forms[0] = form;
+        }
+        form
     }
 
     /// Whether one more message may be queued: judged before queueing, whatever its size. Above the hard mark the
@@ -391,11 +451,38 @@ impl Core {
         }
     }
 
+    /// Queues a message, compressed where that was agreed and is worth it.
+    #[inline]
+    fn queue_message(&mut self, index: u32, message: Message<'_>, compressed: Option<&[u8]>) {
+        let (opcode, payload) = (message.opcode(), message.as_bytes());
+        if let Some(compressed) = compressed
+            && self.peers[index].conn.window(payload.len(), &self.commons) == WINDOW_MAX
+        {
+            self.sent_shared(index);
+            return self.queue_frame_of(index, opcode, true, compressed);
+        }
+        match self.peers[index].conn.compress(payload, &mut self.commons) {
+            None => self.queue_frame(index, opcode, payload),
+            Some(mut compressed) => {
+                self.queue_frame_of(index, opcode, true, &compressed);
+                self.commons.pool.give_buffer(&mut compressed);
+            }
+        }
+    }
+
     #[inline]
     pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.queue_frame_of(index, opcode, false, payload);
+    }
+
+    #[inline]
+    pub(super) fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
         let peer = &mut self.peers[index];
         let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
-        let (header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
+        let (mut header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
+        if compressed {
+            header = header.compressed();
+        }
         out.extend_from_slice(&header);
         let at = out.len();
         out.extend_from_slice(payload);
@@ -648,6 +735,17 @@ impl Core {
             self.wheel.schedule(index, at.max(now.tick.after(1)), now.tick);
         }
     }
+}
+
+fn put_in_log(log: &mut Buffer, header: HeaderBytes, payload: &[u8], pool: &mut Pool) -> Form {
+    if log.len() + header.len() + payload.len() > LOG_BYTES_MAX {
+        return Form::Each;
+    }
+    let start = log.len() as u32;
+    pool.reserve(log, header.len() + payload.len());
+    log.extend_from_slice(&header);
+    log.extend_from_slice(payload);
+    Form::Log { start, end: log.len() as u32, compressed: header.is_compressed() }
 }
 
 impl Fanout {

@@ -311,7 +311,7 @@ pub fn raw_websocket(script: impl FnOnce(TcpStream) + Send + 'static) -> String 
     raw_server(|mut stream, head| {
         let request = Request::parse(head, 100).expect("the request is right");
         let mut answer = Vec::new();
-        put_response(request.accept_key(), None, &[], &mut answer);
+        put_response(request.accept_key(), None, None, &[], &mut answer);
         stream.write_all(&answer).expect("it is taken");
         script(stream);
     })

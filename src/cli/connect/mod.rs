@@ -12,7 +12,7 @@ use signal_hook::{
     iterator::{Handle, Signals},
 };
 use sockeye::{
-    CloseCode, Config, Limits, Remote, Server, client,
+    CloseCode, Config, Deflate, Limits, Remote, Server, client,
     wire::{close::REASON_BYTES_MAX, http},
 };
 use std::{
@@ -183,6 +183,7 @@ impl Arguments {
                 linger_ms_max: LINGER_MS_MAX,
                 ..Limits::default()
             },
+            deflate: Deflate { enabled: !self.no_deflate, ..Deflate::default() },
             ..Config::default()
         }
     }
