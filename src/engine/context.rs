@@ -1,8 +1,8 @@
 //! What a handler can do: the part of the engine it is lent for one call.
 
-use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent};
+use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent, sending::Shared};
 use crate::{
-    conn::{Input, Message, WINDOWS},
+    conn::{Input, Message},
     time::Now,
     wire::{
         close::CloseCode,
@@ -282,25 +282,4 @@ impl Context<'_> {
             self.core.queue_frame_of(index, echo.opcode, echo.compressed, current.echoed(echo));
         }
     }
-}
-
-/// A message that several connections are sent, in each form that one of them takes.
-#[derive(Default)]
-pub(super) struct Shared<'a> {
-    /// The compressed form it came in, if it was received and may be sent on so.
-    pub(super) compressed: Option<&'a [u8]>,
-    /// As it is, and compressed with each size of window.
-    pub(super) forms: [Form; WINDOWS],
-}
-
-/// Where one form of a shared message is.
-#[derive(Clone, Copy, Default)]
-pub(super) enum Form {
-    /// Nobody took it yet.
-    #[default]
-    Unmade,
-    /// It stands in the log.
-    Log { start: u32, end: u32, compressed: bool },
-    /// The log is full: each member gets its own.
-    Each,
 }

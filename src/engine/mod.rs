@@ -9,6 +9,7 @@ mod dial;
 mod handler;
 mod outbox;
 mod peers;
+mod sending;
 mod timers;
 mod topics;
 
