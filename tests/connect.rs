@@ -41,20 +41,35 @@ fn a_reply_is_shown_when_it_comes_and_not_at_the_end() {
 
 #[test]
 fn a_reply_that_takes_its_time_is_not_lost() {
-    // It is sent when stdin has long ended, by a thread of the server's that is told so.
-    let url = raw_websocket(|mut stream| {
-        let mut frame = [0; 8];
-        stream.read_exact(&mut frame).expect("hi, masked");
-        std::thread::sleep(Duration::from_millis(400));
-        stream.write_all(b"\x81\x05later").expect("it is still there");
-        let mut close = [0; 8];
-        stream.read_exact(&mut close).expect("a Close");
-        assert_eq!(close[0], 0x88);
-        stream.write_all(b"\x88\x02\x03\xe8").expect("it waits for the answer");
-    });
-    let ended = run(&[&url], b"hi\n");
+    // Both when the server is slow to read, and when it replies later than it reads.
+    for (before_pong, after_pong) in [(600, 0), (0, 100)] {
+        let url = raw_websocket(move |mut stream| {
+            let mut frames = [0; 8 + 14];
+            stream.read_exact(&mut frames).expect("hi and a Ping, masked");
+            assert_eq!((frames[0], frames[8]), (0x81, 0x89));
+            let payload: Vec<_> = (0..8).map(|i| frames[14 + i] ^ frames[10 + i % 4]).collect();
+            std::thread::sleep(Duration::from_millis(before_pong));
+            stream.write_all(&[b"\x8a\x08", &payload[..]].concat()).expect("it is still there");
+            std::thread::sleep(Duration::from_millis(after_pong));
+            stream.write_all(b"\x81\x05later").expect("it is still there");
+            let mut close = [0; 8];
+            stream.read_exact(&mut close).expect("a Close");
+            assert_eq!(close[0], 0x88);
+            stream.write_all(b"\x88\x02\x03\xe8").expect("it waits for the answer");
+        });
+        let ended = run(&[&url, "--wait", "0.3"], b"hi\n");
+        ended.expect_code(0);
+        assert_eq!(ended.stdout(), "later\n");
+    }
+}
+
+#[test]
+fn even_without_waiting_replies_of_a_server_that_replies_as_it_reads_are_not_lost() {
+    let server = Serving::start(echo);
+    let lines: String = (0..1000).map(|i| format!("{i}\n")).collect();
+    let ended = run(&[&server.url(), "--wait", "0"], lines.as_bytes());
     ended.expect_code(0);
-    assert_eq!(ended.stdout(), "later\n");
+    assert_eq!(ended.stdout(), lines);
 }
 
 #[test]

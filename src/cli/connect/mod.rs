@@ -41,9 +41,9 @@ Where stdin and stdout are a terminal, lines are edited and kept in a history (a
 closes. Anything a terminal would obey is shown escaped, binary messages as a dump.
 
 In a pipe each line of stdin is one text message (--framing says otherwise). Text messages are written to stdout with a \
-line end after each, binary ones as they are; all else goes to stderr. When stdin ends, the connection is closed after \
---wait seconds in which nothing came, so that replies to what was sent are not lost: give more to a slow server, \
-`forever` to listen until it closes.
+line end after each, binary ones as they are; all else goes to stderr. When stdin ends, replies are waited for: until the server has read all \
+that was sent (a Ping behind it asks; at most 20 s without a sign), and then --wait seconds in which nothing comes. Give \
+more to a server that replies later than it reads, `forever` to listen until it closes.
 
 With --json stdout has one object a line: {\"event\":\"open\",url,protocol,extensions}, \
 {\"event\":\"message\",\"type\":\"text\"|\"binary\",data} (binary in base64), {\"event\":\"pong\",ms}, \
@@ -83,8 +83,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "lines|whole|BYTES")]
     framing: Option<Framing>,
 
-    /// Seconds without a message after which the connection is closed once stdin has ended; `forever` leaves it to the
-    /// server.
+    /// Seconds without a message after which the connection is closed, once stdin has ended and the server has read all
+    /// that was sent; `forever` leaves it to the server.
     #[arg(short, long, value_name = "SECONDS", default_value = "1")]
     wait: Wait,
 

@@ -37,6 +37,7 @@ pub(super) struct Session {
     failed: bool,
     /// When something last happened.
     active_at: Instant,
+    arrival: Arrival,
     pings: Pings,
 }
 
@@ -51,6 +52,20 @@ enum Phase {
     /// It is over, with this exit code.
     Over(u8),
 }
+
+/// Whether the server has read all that was sent. A Ping behind it asks, for frames are read in order: who replies to
+/// messages as they come has replied before the Pong.
+#[derive(Clone, Copy, Debug)]
+enum Arrival {
+    Unknown,
+    Asked,
+    Known,
+}
+
+/// The payload of that Ping.
+const ALL_SENT: &[u8] = b"all sent";
+/// Longest silence in which its Pong is waited for: not every server answers.
+const PONG_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Pings that `--ping` asks for.
 #[derive(Debug)]
@@ -77,6 +92,7 @@ impl Session {
             backlogged: false,
             failed: false,
             active_at: now,
+            arrival: Arrival::Unknown,
             pings,
         }
     }
@@ -190,19 +206,28 @@ impl Session {
         }
     }
 
-    /// Closes when all was sent and nothing came for as long as `--wait` says; how long until that may be.
+    /// Closes when the server has all that was sent, and nothing came for as long as `--wait` says; how long until that
+    /// may be.
     fn close_if_quiet(&mut self, cx: &mut Context<'_>, id: ConnId) -> Option<Duration> {
-        let wait = match self.arguments.wait {
+        let patience = match (self.arguments.wait.0, self.arrival) {
             // Ctrl-D is somebody who has seen what there is.
             _ if self.screen.is_dialogue() => Duration::ZERO,
-            wait => wait.0?,
+            (None, _) => return None,
+            (Some(wait), Arrival::Known) => wait,
+            (Some(wait), Arrival::Asked) => wait.max(PONG_PATIENCE),
+            (Some(wait), Arrival::Unknown) => {
+                if cx.ping(id, ALL_SENT) {
+                    self.arrival = Arrival::Asked;
+                }
+                wait.max(PONG_PATIENCE)
+            }
         };
         let now = Instant::now();
         if cx.buffered(id).is_some_and(|bytes| bytes > 0) {
             self.active_at = now;
         }
-        let left = (self.active_at + wait).saturating_duration_since(now);
-        if !left.is_zero() || self.active_at == now && !wait.is_zero() {
+        let left = (self.active_at + patience).saturating_duration_since(now);
+        if !left.is_zero() {
             return Some(left);
         }
         self.close(cx, id, self.arguments.close.map_or(CloseCode::NORMAL, |close| close.0));
@@ -281,7 +306,10 @@ impl Handler for Session {
     }
 
     fn on_pong(&mut self, _: &mut Context<'_>, _: ConnId, payload: &[u8]) {
-        if let Some(took) = self.pings.answered(payload) {
+        if payload == ALL_SENT {
+            self.arrival = Arrival::Known;
+            self.active_at = Instant::now();
+        } else if let Some(took) = self.pings.answered(payload) {
             self.screen.ponged(took.as_secs_f64() * 1e3);
         }
     }
