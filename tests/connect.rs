@@ -347,29 +347,28 @@ fn a_server_that_breaks_the_protocol_or_a_limit_is_76() {
 fn a_signal_closes_with_1001_and_exits_with_0() {
     for name in ["INT", "TERM"] {
         let server = Serving::start(|_, _, _| {});
-        let tool = Tool::connect(&[&server.url()]);
-        assert!(matches!(server.next(), Seen::Request(_)) && server.next() == Seen::Open);
+        let mut tool = Tool::connect(&[&server.url(), "--json"]);
+        tool.expect("\"open\"");
         signal(name, tool.id());
-        assert_eq!(server.next(), Seen::Close(1001, String::new()));
+        assert_eq!(server.next_of_interest(), Seen::Close(1001, String::new()));
         tool.end().expect_code(0);
     }
 }
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let (opened, open) = std::sync::mpsc::channel();
+    let (closing, close) = std::sync::mpsc::channel();
     let url = raw_websocket(move |mut stream| {
-        opened.send(()).expect("the test waits");
         // The Close is read, and not answered.
         let mut bytes = [0; 8];
-        let _ = stream.read_exact(&mut bytes);
-        opened.send(()).expect("the test waits");
+        stream.read_exact(&mut bytes).expect("it says that it goes");
+        closing.send(bytes[0]).expect("the test waits");
         let _ = stream.read_to_end(&mut Vec::new());
     });
-    let tool = Tool::connect(&[&url]);
-    open.recv().expect("it is open");
+    let mut tool = Tool::connect(&[&url, "--json"]);
+    tool.expect("\"open\"");
     signal("INT", tool.id());
-    open.recv().expect("the Close came");
+    assert_eq!(close.recv(), Ok(0x88));
     signal("INT", tool.id());
     tool.end().expect_code(130);
 }
