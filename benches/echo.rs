@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use sockeye::{
-    Config, ConnId, Context, Engine, Handler, Input, Message, Now, PeerInfo,
+    Config, ConnId, Context, Dial, Engine, Handler, Input, Message, Now, PeerInfo, Request,
     wire::{
         frame::{HeaderBytes, Opcode},
         mask,
@@ -54,10 +54,36 @@ fn echo(c: &mut Criterion) {
         }
         group.bench_function(name, |b| b.iter(|| assert_eq!(world.turn(black_box(&stream)), reply)));
     }
+    // What a client that sends back what comes does: no mask in, a new one out.
+    for (name, count, len) in [("client, 32 × 16 B", 32, 16), ("client, 1 × 64 KiB", 1, 64 << 10)] {
+        let frame = [&HeaderBytes::new(Opcode::Binary, len, None)[..], &vec![b'a'; len]].concat();
+        let stream = frame.repeat(count);
+        let reply = stream.len() + 4 * count;
+        let mut world = World::dialled();
+        group.throughput(Throughput::Elements(count as u64));
+        group.bench_function(name, |b| b.iter(|| assert_eq!(world.turn(black_box(&stream)), reply)));
+    }
     group.finish();
 }
 
 impl World {
+    fn dialled() -> World {
+        let mut world = World::new();
+        world.id = world.engine.act(world.now, |_, cx| cx.dial(Dial::new("a", 80)));
+        world.engine.handle_connected(world.id, "192.0.2.1:80".parse().expect("an address"));
+        let transmit = world.engine.poll_transmit().expect("the request is to be written");
+        let request = Request::parse(transmit.first, 100).expect("our own request is valid");
+        let accept = String::from_utf8(request.accept_key().as_bytes().to_vec()).expect("base64 is ASCII");
+        let n = transmit.first.len();
+        world.engine.handle_transmitted(world.now, world.id, n);
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        world.turn(answer.as_bytes());
+        world
+    }
+
     fn new() -> World {
         let mut engine = Engine::new(&Config::default(), Echo, |bytes| bytes.fill(7));
         let (now, input) = (Now::default(), Input::new(READ_BYTES_MAX));

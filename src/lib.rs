@@ -1,4 +1,4 @@
-//! A WebSocket server: RFC 6455 by hand on one mio event loop, embeddable, with no async runtime.
+//! A WebSocket server and client: RFC 6455 by hand on one mio event loop, embeddable, with no async runtime.
 //!
 //! ```no_run
 //! use sockeye::{Config, ConnId, Context, Handler, Message, Server};
@@ -18,6 +18,9 @@
 //!
 //! - [`Server`] and a [`Handler`]: a server on a thread of its own. [`Server::run`] until it is shut down, or
 //!   [`Server::turn`] from a loop of one's own; a [`Remote`] for other threads.
+//! - [`Server::unbound`] and a [`Handler`] that calls [`Context::dial`]: many clients on one loop. Any handler may dial,
+//!   beside the connections that it serves.
+//! - `client::WebSocket` (feature `client`, a default): one client connection, as the object in browsers.
 //! - [`Engine`]: the same without sockets, clock or entropy, for simulators, tests and other event queues.
 //! - [`Connection`]: one peer, either role, for those who bring sockets and loop.
 //!
@@ -27,7 +30,9 @@
 //! # The layers
 //!
 //! ```text
-//!         net      the operating system: mio, sockets, clock, entropy, other threads
+//!       client     the WebSocket object of browsers, URLs
+//!          │
+//!         net      the operating system: mio, sockets, names, clock, entropy, other threads
 //!          │
 //!       engine     many peers, a handler, topics, timers: no I/O
 //!          │

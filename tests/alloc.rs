@@ -5,7 +5,8 @@
 
 use allocation_counter::measure;
 use sockeye::{
-    Command, Config, ConnId, Context, Engine, Handler, Input, Message, Now, PeerInfo, Sent, Server, Tick,
+    Command, Config, ConnId, Context, Dial, Engine, Handler, Input, Message, Now, PeerInfo, Request, Sent,
+    Server, Tick,
 };
 use std::{
     io::{ErrorKind, Read, Write},
@@ -58,6 +59,23 @@ impl<H: Handler> Loop<H> {
         self.flush(id);
         assert!(self.written.starts_with(b"HTTP/1.1 101 "));
         self.written.clear();
+        id
+    }
+
+    /// A connection that was dialled and is open.
+    fn dial(&mut self) -> ConnId {
+        let id = self.engine.act(self.now, |_, cx| cx.dial(Dial::new("a", 80)));
+        assert_eq!(self.engine.poll_command(), Some(Command::Dial(id)));
+        self.engine.handle_connected(id, "192.0.2.1:80".parse().unwrap());
+        self.flush(id);
+        let accept = Request::parse(&self.written, 100).unwrap().accept_key();
+        let accept = std::str::from_utf8(accept.as_bytes()).unwrap();
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        self.written.clear();
+        self.read(id, answer.as_bytes());
         id
     }
 
@@ -183,6 +201,35 @@ fn echo_of_1_kib_of_text() {
 fn echo_of_64_kib_in_one_read() {
     expect_echo_for_free(0x81, &text(64 << 10));
     expect_echo_for_free(0x82, &[7; 64 << 10]);
+}
+
+/// The key of each frame that a client of these loops sends.
+const CLIENT_KEY: [u8; 4] = [7; 4];
+
+#[test]
+fn a_dialled_connection_that_sends_back_what_comes() {
+    for (payload, at_a_time) in [
+        (&text(16)[..], 4_096),
+        (&text(1_024), 4_096),
+        (&text(64 << 10), 256 << 10),
+        (&text(64 << 10), 5_000),
+    ] {
+        let bytes = bare(0x81, payload).repeat(3);
+        let mut want = masked(0x81, payload);
+        let at = want.len() - payload.len();
+        want[at - 4..at].copy_from_slice(&CLIENT_KEY);
+        want[at..].iter_mut().zip(payload).for_each(|(byte, plain)| *byte = plain ^ CLIENT_KEY[0]);
+        let want = want.repeat(3);
+        let mut looped = Loop::new(Acts(echo), 256 << 10);
+        let id = looped.dial();
+        expect_no_allocation(|| {
+            for piece in bytes.chunks(at_a_time) {
+                looped.read(id, piece);
+                looped.flush(id);
+            }
+            looped.expect(&want);
+        });
+    }
 }
 
 /// The reads of one message, each `at_a_time` bytes.

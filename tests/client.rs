@@ -309,8 +309,8 @@ fn headers_and_credentials_are_sent_and_the_handshakes_own_are_refused() {
         peer.open().end();
     });
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let mut options = Options::default();
-    options.headers = vec![header("Cookie", "a=b"), header("Origin", "https://example.com")];
+    let headers = vec![header("Cookie", "a=b"), header("Origin", "https://example.com")];
+    let mut options = Options { headers, ..Options::default() };
     let url = server.url.replace("//", "//u:p@");
     let mut ws = WebSocket::connect_with(&url, &[], options.clone()).unwrap();
     assert_eq!(next(&mut ws), Event::Open);

@@ -26,16 +26,7 @@ struct Example {
 impl Example {
     #[track_caller]
     fn start(name: &str) -> Example {
-        // Tests are in `deps`, and examples in `examples` beside it.
-        let tests = env::current_exe().expect("the test has a path");
-        let target = tests.ancestors().nth(2).expect("it is two folders deep");
-        let path = target.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
-        let stale = newer_source(&path);
-        assert_eq!(
-            stale, None,
-            "{name} is not built of this: run all of `cargo test`, or `cargo build --examples`"
-        );
-        let mut command = Command::new(path);
+        let mut command = Command::new(built(name));
         command.arg("127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example starts");
         let stdout = child.stdout.take().expect("it is piped");
@@ -58,6 +49,21 @@ impl Example {
     fn open(&self) -> Peer {
         Peer::open(self.address)
     }
+}
+
+/// Where the example is, built of the sources as they are.
+#[track_caller]
+fn built(name: &str) -> PathBuf {
+    // Tests are in `deps`, and examples in `examples` beside it.
+    let tests = env::current_exe().expect("the test has a path");
+    let target = tests.ancestors().nth(2).expect("it is two folders deep");
+    let path = target.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
+    let stale = newer_source(&path);
+    assert_eq!(
+        stale, None,
+        "{name} is not built of this: run all of `cargo test`, or `cargo build --examples`"
+    );
+    path
 }
 
 /// A source that was changed after the example was built, by the list that cargo leaves beside it.
@@ -136,4 +142,17 @@ fn broadcast_tells_everyone_in_the_room() {
     ann.expect_frame(); // she came
     let left = ann.expect_frame().payload;
     assert!(left.ends_with(b" left (1006); 1 here"), "{}", left.escape_ascii());
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn client_says_hello_with_each_connection_and_ends_when_all_have_left() {
+    let echo = Example::start("echo");
+    let mut command = Command::new(built("client"));
+    command.arg(format!("ws://{}/", echo.address)).arg("40").stdin(Stdio::null());
+    let output = command.output().expect("the example starts");
+    let said = String::from_utf8(output.stdout).expect("it is UTF-8");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.lines().filter(|line| line.contains("heard: hello from ")).count(), 40, "{said}");
+    assert!(said.ends_with("40 of 40 were answered\n"), "{said}");
 }

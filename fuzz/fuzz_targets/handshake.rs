@@ -6,8 +6,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use sockeye::{
-    ClientRequest, Commons, Config, Connection, ConnectionState, Input, Now, Refusal, Request, Response, Step,
-    Upgrade,
+    ClientRequest, Commons, Config, Connection, ConnectionState, Input, Now, Refusal, Request, Response,
+    Step, Upgrade,
 };
 use sockeye_fuzz::{chop::Chop, entropy};
 

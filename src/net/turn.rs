@@ -32,7 +32,6 @@ impl<H: Handler> Server<H> {
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         // Since the last turn a handler, or whoever turns us, may have worked for long.
         self.now = self.clock.now();
-        self.advance_dials();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
         match polled {
