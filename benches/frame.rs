@@ -78,7 +78,7 @@ fn opened(now: Now, commons: &mut Commons) -> Connection {
     input.fill(REQUEST.len());
     assert!(matches!(connection.receive(now, &mut input, commons), Ok(Step::Head(_))));
     let request = Request::parse(REQUEST, 100).expect("it is valid");
-    connection.accept(now, &request, &Upgrade::accept(), &mut Vec::new());
+    connection.accept(now, &request, &Upgrade::accept(), commons, &mut Vec::new());
     connection
 }
 

@@ -34,7 +34,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
                 Ok(Step::Head(head)) => {
                     let head = peer.head(&input, head).to_vec();
                     match Request::parse(&head, commons.limits().headers_max) {
-                        Ok(request) => peer.accept(now, &request, &Upgrade::accept(), &mut out),
+                        Ok(request) => peer.accept(now, &request, &Upgrade::accept(), &mut commons, &mut out),
                         Err(refusal) => peer.refuse(now, &refusal, &mut commons, &mut out),
                     }
                 }

@@ -71,7 +71,7 @@ pub mod net;
 pub mod time;
 pub mod wire;
 
-pub use config::{Config, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
+pub use config::{Config, Deflate, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
 pub use conn::{
     ClientRequest, Commons, Connection, ConnectionState, Ending, Expired, Fault, Head, Incoming, Input,
     Message, Role, Step, Upgrade,

@@ -135,7 +135,7 @@ impl Sweep {
                 let mut connection = Connection::server(NOW, &mut self.commons);
                 let Ok(Step::Head(_)) = self.receive(&mut connection, REQUEST) else { panic!("a request") };
                 let request = Request::parse(REQUEST, 100).expect("a request");
-                connection.accept(NOW, &request, &Upgrade::accept(), &mut self.out);
+                connection.accept(NOW, &request, &Upgrade::accept(), &mut self.commons, &mut self.out);
                 connection
             }
             Role::Client => {

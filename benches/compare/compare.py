@@ -10,18 +10,21 @@ Servers not under test are SIGSTOPped. The figure to trust on a shared machine i
 
 The servers come from servers.txt, one line each:
     name | features | port | path | command
-features: any of echo raw idle connect deflate fan (raw: no handshake, plain TCP echo).
-fan:NAME picks a protocol of FAN below. {T} in a command is the cargo target directory (--target), {S} the sockeye binary ($SOCKEYE_BIN).
+features: any of echo raw idle connect deflate takeover fan (raw: no handshake, plain TCP echo).
+fan:NAME picks a protocol of FAN below. {T} in a command is the cargo target directory (--target), {S} the sockeye binary ($SOCKEYE_BIN), {R} where this crate is built ($SOCKEYE_TARGET), {N} the Node peers ($PEERS_NODE).
 """
-import argparse, json, os, signal, socket, statistics, subprocess, sys, time
+import argparse, json, os, shutil, signal, socket, statistics, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FAN = {  # per protocol: path, join text, publish text, more loadgen options; {id} is the connection's number
     "json": ("/fan", '{"op":"join","room":"r"}', '{"op":"publish","room":"r","data":"' + "x" * 90 + '"}', []),
-    "room": ("/room/r", "", "x" * 128, []),
+    "room": ("/", "", "", []),  # who connects is in it; what is published are the generated messages
     "actions": ("/actions", '[{"action":"join_channel","channel_name":"r"}]',
                 '[{"action":"message_channel","channel_name":"r","message":"' + "x" * 128 + '"}]', ["--pubs-join"]),
 }
+OFFER_NONE = ["--text", "--deflate", "--offer", "permessage-deflate; server_no_context_takeover; client_no_context_takeover"]
+OFFER_OWN = ["--text", "--deflate", "--offer", "permessage-deflate; client_max_window_bits"]
+FANOUT_1K = ["fanout", "--subs", "1000", "--pubs", "1", "--pipeline", "1", "--size", "1024"]
 E = lambda size, conns, pipe, *more: ["echo", "--size", str(size), "--conns", str(conns), "--pipeline", str(pipe), *more]
 SCENARIOS = {
     "16B c1 p1": ("echo", E(16, 1, 1)),
@@ -36,10 +39,15 @@ SCENARIOS = {
     "64K c16 p1": ("echo", E(65536, 16, 1)),
     "64K text c16 p1": ("echo", E(65536, 16, 1, "--text")),
     "1M c4 p1": ("echo", E(1 << 20, 4, 1)),
-    "deflate 1K c64 p1": ("deflate", E(1024, 64, 1, "--text", "--deflate")),
-    "deflate 64K c8 p1": ("deflate", E(65536, 8, 1, "--text", "--deflate")),
+    # No context takeover for anybody, so that like is compared with like; then contexts for everybody.
+    "deflate 1K c64 p1": ("deflate", E(1024, 64, 1, *OFFER_NONE)),
+    "deflate 64K c8 p1": ("deflate", E(65536, 8, 1, *OFFER_NONE)),
+    "takeover 1K c64 p1": ("takeover", E(1024, 64, 1, *OFFER_OWN)),
+    "takeover 64K c8 p1": ("takeover", E(65536, 8, 1, *OFFER_OWN)),
     "fanout 100 subs p1": ("fan", ["fanout", "--subs", "100", "--pubs", "1", "--pipeline", "1"]),
     "fanout 1000 subs p8": ("fan", ["fanout", "--subs", "1000", "--pubs", "1", "--pipeline", "8"]),
+    "fanout 1K 1000 subs p1": ("fan", FANOUT_1K),
+    "fanout 1K 1000 subs p1 deflate": ("fan", [*FANOUT_1K, *OFFER_NONE]),
     "connect c64": ("connect", ["connect", "--conns", "64"]),
     "idle 10k": ("idle", ["idle", "--conns", "10000", "--touch", "--size", "125"]),
 }
@@ -50,6 +58,7 @@ class Server:
         f = [x.strip() for x in line.split("|", 4)]
         self.name, self.feat, self.port, self.path = f[0], f[1].split(), int(f[2]), f[3]
         self.cmd = f[4].replace("{T}", target).replace("{S}", os.environ.get("SOCKEYE_BIN", "sockeye"))
+        self.cmd = self.cmd.replace("{R}", os.environ.get("SOCKEYE_TARGET", "target")).replace("{N}", os.environ.get("PEERS_NODE", "."))
         self.p = None
 
     def has(self, kind):
@@ -120,6 +129,12 @@ def paired(rows, ref, k):
     return statistics.median(v) if v else float("nan")
 
 
+def per_message(rows):
+    """Bytes that came for a message: what compression makes of it."""
+    v = [r["rx_bytes"] / r["msgs"] for r in rows if r.get("rx_bytes") and r.get("msgs")]
+    return statistics.median(v) if v else None
+
+
 def spread(rows, k):
     v = [r[k] for r in rows if k in r]
     m = statistics.median(v) if v else 0
@@ -150,15 +165,15 @@ def table(name, kind, res, out):
             w(f"| {s} | {num(med(ok,'bytes_per_conn'))} | {num(t)} | {t/first:.2f} | {num(med(ok,'open_cpu_us'))} | {num(med(ok,'hold_cpu_us_s'))} | {num(med(ok,'rss_after_close_kb'))} kB | {num(med(ok,'failed'))} |")
         return
     unit = "conn" if kind == "connect" else "msg"
-    w(f"| server | {unit}/s | spread | CPU us/{unit} | lowest | spread | ratio | core us/{unit} | user share | p50 us | p99 us | p999 us | srv/core/client util | errors |")
-    w("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    w(f"| server | {unit}/s | spread | CPU us/{unit} | lowest | spread | ratio | core us/{unit} | bytes/{unit} | user share | p50 us | p99 us | p999 us | srv/core/client util | errors |")
+    w("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for s, rows in res.items():
         ok = [r for r in rows if "failed" not in r and r["msgs"] > 0]
         if not ok:
             w(f"| {s} | failed: {rows[0].get('failed')} |")
             continue
         c = med(ok, "cpu_us_msg")
-        w(f"| {s} | {num(med(ok,'msgs_s'))} | {spread(ok,'msgs_s'):.0%} | {num(c)} | {num(low(ok,'cpu_us_msg'))} | {spread(ok,'cpu_us_msg'):.0%} | {paired(rows, ref, 'cpu_us_msg'):.2f} | {num(med(ok,'core_us_msg'))} | {med(ok,'cpu_user_share'):.0%} "
+        w(f"| {s} | {num(med(ok,'msgs_s'))} | {spread(ok,'msgs_s'):.0%} | {num(c)} | {num(low(ok,'cpu_us_msg'))} | {spread(ok,'cpu_us_msg'):.0%} | {paired(rows, ref, 'cpu_us_msg'):.2f} | {num(med(ok,'core_us_msg'))} | {num(per_message(ok))} | {med(ok,'cpu_user_share'):.0%} "
           f"| {num(med(ok,'p50_us'))} | {num(med(ok,'p99_us'))} | {num(med(ok,'p999_us'))} | {med(ok,'server_util'):.2f}/{med(ok,'core_util'):.2f}/{med(ok,'client_util'):.2f} | {num(sum(r['errors'] for r in ok))} |")
 
 
@@ -179,6 +194,9 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped
     lines = [l for l in open(a.servers) if l.strip() and not l.startswith("#")]
     servers = [Server(l, a.target) for l in lines]
+    for s in [s for s in servers if not shutil.which(s.cmd.split()[0])]:
+        print(f"{s.name}: there is no {s.cmd.split()[0]}, so it is left out", file=sys.stderr)
+        servers.remove(s)
     if a.only:
         pick = a.only.split(",")
         servers = sorted((s for s in servers if s.name in pick), key=lambda s: pick.index(s.name))

@@ -6,7 +6,9 @@ use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
 };
-use sockeye::{Config, ConnId, Context, Error, Handler, Keepalive, Limits, Listen, Message, Remote, Server};
+use sockeye::{
+    Config, ConnId, Context, Deflate, Error, Handler, Keepalive, Limits, Listen, Message, Remote, Server,
+};
 use std::{io::Write, process, str::FromStr, thread};
 
 /// Where it listens when nothing else is said.
@@ -50,6 +52,29 @@ pub(super) struct Arguments {
 
     #[command(flatten, next_help_heading = "Timers")]
     timers: TimerArguments,
+
+    #[command(flatten, next_help_heading = "Compression (permessage-deflate)")]
+    deflate: DeflateArguments,
+}
+
+/// [`Deflate`], as flags.
+#[derive(Args, Debug)]
+struct DeflateArguments {
+    /// Do not agree to compression.
+    #[arg(long)]
+    no_deflate: bool,
+    /// How hard to look for repetitions, 1 to 9.
+    #[arg(long, value_name = "N", default_value_t = Deflate::default().level)]
+    deflate_level: u8,
+    /// Messages shorter than this are sent as they are.
+    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = bytes_u32)]
+    deflate_threshold_bytes: u32,
+    /// Largest window to compress with, as its base-2 logarithm, 9 to 15.
+    #[arg(long, value_name = "BITS", default_value_t = Deflate::default().window_bits_max)]
+    deflate_window_bits_max: u8,
+    /// Largest window that clients are asked to compress with, 8 to 15.
+    #[arg(long, value_name = "BITS", default_value_t = Deflate::default().peer_window_bits_max)]
+    deflate_peer_window_bits_max: u8,
 }
 
 /// [`Limits`] but for those in milliseconds, as flags of the same names.
@@ -91,6 +116,9 @@ struct LimitArguments {
     /// Free buffers kept for reuse, beside as many again as are in use.
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = bytes_u32)]
     pool_bytes_max: u32,
+    /// Budget for compression contexts of connections' own; 0: none has any. Past it new connections share the loop's.
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
+    deflate_context_bytes_max: u64,
     /// Commands of other threads that may wait.
     #[arg(long, value_name = "N", default_value_t = Limits::default().remote_commands_max)]
     remote_commands_max: u32,
@@ -216,11 +244,19 @@ impl Arguments {
                 connections_per_address_max: limits.connections_per_address_max,
                 buffered_bytes_max: limits.buffered_bytes_max,
                 pool_bytes_max: limits.pool_bytes_max,
+                deflate_context_bytes_max: limits.deflate_context_bytes_max,
                 remote_commands_max: limits.remote_commands_max,
             },
             keepalive: Keepalive {
                 ping_after_ms: timers.ping_after_ms,
                 pong_within_ms: timers.pong_within_ms,
+            },
+            deflate: Deflate {
+                enabled: !self.deflate.no_deflate,
+                level: self.deflate.deflate_level,
+                threshold_bytes: self.deflate.deflate_threshold_bytes,
+                window_bits_max: self.deflate.deflate_window_bits_max,
+                peer_window_bits_max: self.deflate.deflate_peer_window_bits_max,
             },
             ..Config::default()
         }
@@ -271,6 +307,7 @@ mod tests {
     fn what_is_served_by_default_are_the_defaults_of_the_library() {
         let config = Arguments::default().config();
         assert_eq!((config.limits, config.keepalive), (Limits::default(), Keepalive::default()));
+        assert_eq!(config.deflate, Deflate::default());
         assert_eq!(config.listen, [DEFAULT_LISTEN]);
     }
 

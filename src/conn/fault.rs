@@ -26,6 +26,11 @@ pub enum Fault {
         /// RSV1, RSV2, RSV3 as 4, 2, 1.
         bits: u8,
     },
+    /// RSV1 on another frame than the first of a message, 1002. RFC 7692 §6.1
+    CompressedFragment {
+        /// Which.
+        opcode: Opcode,
+    },
     /// The opcode is reserved, 1002. §5.2
     ReservedOpcode {
         /// The four bits.
@@ -66,9 +71,11 @@ pub enum Fault {
     CloseReasonInvalid,
     /// A text message that is no UTF-8, 1007. §8.1
     InvalidUtf8,
+    /// A compressed message is no DEFLATE stream, or a cut-off one, 1007. RFC 7692 §7.2.2
+    InvalidDeflate,
     /// A message above `message_bytes_max`, 1009. §10.4
     MessageTooBig {
-        /// Bytes announced so far.
+        /// Bytes announced, or inflated, so far.
         len: u64,
         /// The limit.
         limit: u32,
@@ -110,7 +117,7 @@ impl Fault {
     /// The code of the Close that fails the connection. §7.4.1
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Fault::CloseReasonInvalid | Fault::InvalidUtf8 => CloseCode::INVALID_DATA,
+            Fault::CloseReasonInvalid | Fault::InvalidUtf8 | Fault::InvalidDeflate => CloseCode::INVALID_DATA,
             Fault::MessageTooBig { .. } => CloseCode::TOO_BIG,
             Fault::TooManyFragments { .. } | Fault::MessageIdle { .. } => CloseCode::POLICY,
             Fault::SlowReader { .. } | Fault::StalledReader { .. } | Fault::BudgetSpent { .. } => {
@@ -147,6 +154,9 @@ impl fmt::Display for Fault {
             Fault::ReservedBits { bits } => {
                 write!(f, "reserved bits {bits:03b} are set; no extension was negotiated")
             }
+            Fault::CompressedFragment { opcode } => {
+                write!(f, "RSV1 on a {opcode:?} frame; it belongs on a message's first")
+            }
             Fault::ReservedOpcode { opcode } => write!(f, "opcode {opcode:#x} is reserved"),
             Fault::LengthNotMinimal { len } => write!(f, "length {len} is not in its shortest form"),
             Fault::LengthTopBit => f.write_str("top bit of a 64-bit length is set"),
@@ -160,6 +170,7 @@ impl fmt::Display for Fault {
             Fault::CloseCodeInvalid { code } => write!(f, "close code {code} must not be sent"),
             Fault::CloseReasonInvalid => f.write_str("close reason is not UTF-8"),
             Fault::InvalidUtf8 => f.write_str("text message is not UTF-8"),
+            Fault::InvalidDeflate => f.write_str("compressed message is not DEFLATE data"),
             Fault::MessageTooBig { len, limit } => write!(f, "message of {len} bytes (at most {limit})"),
             Fault::TooManyFragments { limit } => {
                 write!(f, "message in more than {limit} fragments (at most {limit})")

@@ -1,7 +1,7 @@
 //! The one buffer that all reads of a loop go into, and the replies that go out of it again.
 
 use crate::wire::{
-    frame::{FIN, Opcode},
+    frame::{FIN, Opcode, RSV1},
     mask,
 };
 use std::ops::Range;
@@ -123,8 +123,18 @@ impl Input {
     /// header that is at most as long as the one it came with, less its masking key.
     #[inline]
     pub(crate) fn reply_with(&mut self, opcode: Opcode, payload: Range<usize>) {
+        self.reply_with_lead(FIN | opcode as u8, payload);
+    }
+
+    /// The same, for a payload that is compressed. RFC 7692 §6
+    pub(crate) fn reply_with_compressed(&mut self, opcode: Opcode, payload: Range<usize>) {
+        self.reply_with_lead(FIN | RSV1 | opcode as u8, payload);
+    }
+
+    #[inline]
+    fn reply_with_lead(&mut self, first: u8, payload: Range<usize>) {
         // Of each length that a bare header has, a copy of its own: a call that takes any length costs more.
-        let (len, first) = (payload.len(), FIN | opcode as u8);
+        let len = payload.len();
         if len <= 125 {
             self.reply_behind([first, len as u8], payload);
         } else if let Ok(short) = u16::try_from(len) {

@@ -1,6 +1,6 @@
 //! Time for one peer: what is due when, and what follows. RFC 6455 §5.5.2 for the Ping, our own limits else.
 
-use super::{Commons, Connection, Fault, PAUSED, PINGED, State};
+use super::{Commons, Connection, Fault, PAUSED, PINGED, Role, State};
 use crate::{
     time::{Now, Stamp, Tick},
     wire::handshake::Refusal,
@@ -46,7 +46,7 @@ impl Connection {
             return None;
         }
         Some(match self.state {
-            State::Handshake { .. } if self.dialled.is_some() => Expired::Drop,
+            State::Handshake { .. } if self.role() == Role::Client => Expired::Drop,
             State::Handshake { .. } => {
                 Expired::Refuse(Refusal::Timeout { limit_ms: commons.limits.handshake_ms_max })
             }

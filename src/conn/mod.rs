@@ -4,6 +4,7 @@
 //! caller's. Whoever owns the socket does what [`Connection::ending`] says once that buffer is written.
 
 mod buffer;
+mod deflate;
 mod fault;
 mod input;
 mod keepalive;
@@ -11,6 +12,7 @@ mod receive;
 mod send;
 
 pub(crate) use buffer::{Block, Buffer, Pool};
+pub(crate) use deflate::{Codecs, WINDOW_MAX, WINDOWS};
 pub use fault::Fault;
 pub use input::Input;
 pub use keepalive::Expired;
@@ -22,7 +24,7 @@ use crate::{
     bits::Bits,
     config::{Config, Keepalive, Limits},
     time::{Now, Stamp},
-    wire::{frame::Opcode, handshake::AcceptKey},
+    wire::{extension::DeflateParameters, frame::Opcode, handshake::AcceptKey},
 };
 
 /// Which end of the connection this is. Decided once; read where masking, the order of closing TCP and the
@@ -118,6 +120,7 @@ pub struct Commons {
     pub(crate) limits: Limits,
     pub(crate) keepalive: Keepalive,
     pub(crate) pool: Pool,
+    pub(crate) codecs: Codecs,
     entropy: Entropy,
 }
 
@@ -130,6 +133,7 @@ impl Commons {
             limits: config.limits.clamped(),
             keepalive: config.keepalive,
             pool: Pool::new(config.limits.pool_bytes_max as usize),
+            codecs: Codecs::new(config.deflate, config.limits.deflate_context_bytes_max),
             entropy: Entropy { fill: entropy, block: Vec::new(), used: 0, block_bytes: ENTROPY_BYTES },
         }
     }
@@ -206,7 +210,7 @@ impl Entropy {
 /// let Ok(Step::Head(head)) = connection.receive(now, &mut input, &mut commons) else { panic!() };
 /// let head = connection.head(&input, head).to_vec();
 /// let request = Request::parse(&head, 100).unwrap();
-/// connection.accept(now, &request, &Upgrade::accept(), &mut out);
+/// connection.accept(now, &request, &Upgrade::accept(), &mut commons, &mut out);
 /// assert!(out.starts_with(b"HTTP/1.1 101"));
 ///
 /// let Ok(Step::Message(incoming)) = connection.receive(now, &mut input, &mut commons) else { panic!() };
@@ -232,8 +236,8 @@ pub struct Connection {
     heard_at: Stamp,
     /// When the unfinished message or header last brought a byte.
     brought_at: Stamp,
-    /// What a client's answer is checked against, until it came.
-    dialled: Option<Box<Dialled>>,
+    /// What few connections have, or not for long.
+    aside: Option<Box<Aside>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -270,15 +274,26 @@ enum Receive {
 #[derive(Clone, Copy, Debug)]
 struct Unfinished {
     opcode: Opcode,
+    /// RSV1 of the first fragment. RFC 7692 §6
+    compressed: bool,
     fragments: u32,
     /// How far the text is known to be UTF-8.
     valid: u32,
 }
 
 #[derive(Debug)]
+enum Aside {
+    /// What the server's answer is checked against, until it came.
+    Dialled(Dialled),
+    /// Where its own compression contexts are among those of the loop.
+    Contexts(u32),
+}
+
+#[derive(Debug)]
 struct Dialled {
     accept: AcceptKey,
     subprotocols: Vec<String>,
+    deflate: Option<DeflateParameters>,
 }
 
 /// Of `flags`: this end is the client.
@@ -315,7 +330,7 @@ impl Connection {
             state: State::Handshake { since: at },
             heard_at: at,
             brought_at: at,
-            dialled: None,
+            aside: None,
         }
     }
 
@@ -378,6 +393,14 @@ impl Connection {
     pub(crate) fn release(&mut self, commons: &mut Commons) {
         commons.pool.give(std::mem::take(&mut self.buffer));
         (self.filled, self.kept) = (0, 0);
+    }
+
+    /// The same, and compression contexts of its own: for a connection that is over.
+    ///
+    /// Whoever owns the socket calls it when that is closed; a connection that is only dropped stays counted.
+    pub fn retire(&mut self, commons: &mut Commons) {
+        self.release(commons);
+        self.release_contexts(commons);
     }
 
     /// Bytes the connection holds for what it has not delivered.

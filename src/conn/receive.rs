@@ -1,8 +1,8 @@
 //! Receiving: RFC 6455 §5 in the order of its bytes, and the head of §4 before them.
 
 use super::{
-    Block, Commons, Connection, Fault, Input, MESSAGE_HEADROOM, Message, PINGED, Receive, Role, State,
-    Unfinished,
+    Aside, Block, Commons, Connection, Dialled, Fault, Input, MESSAGE_HEADROOM, Message, PINGED, Receive,
+    Role, State, Unfinished, deflate,
 };
 use crate::{
     time::{Now, Stamp},
@@ -60,6 +60,8 @@ pub struct Incoming {
     /// [`Opcode::Text`] or [`Opcode::Binary`].
     pub opcode: Opcode,
     pub(crate) place: Place,
+    /// Where in the input it is in the compressed form it came in, if it may be sent on so.
+    pub(crate) compressed: Option<Range<usize>>,
 }
 
 /// Where a message is.
@@ -229,7 +231,7 @@ impl Connection {
     }
 
     fn head_came(&mut self, now: Now, head: Head, input: &Input, commons: &mut Commons) -> Step {
-        let Some(dialled) = self.dialled.take() else { return Step::Head(head) };
+        let Some(dialled) = self.take_dialled() else { return Step::Head(head) };
         let bytes = match &head {
             Head::Input(range) => input.get(range.clone()),
             Head::Kept(len) => &self.buffer[..*len],
@@ -239,17 +241,31 @@ impl Connection {
             commons.limits.headers_max,
             dialled.accept,
             &dialled.subprotocols,
+            dialled.deflate.as_ref(),
         );
-        match checked.map(|_| ()) {
-            Ok(()) => {
+        match checked.map(|(_, answer)| answer) {
+            Ok(answer) => {
                 self.state = State::Open;
                 self.receive = Receive::Delivered; // the head, where it was kept, is cleared away
+                if let (Some(offer), Some(answer)) = (&dialled.deflate, &answer) {
+                    self.agree(commons.codecs.agreed(offer, answer), commons);
+                }
                 Step::Opened(head)
             }
             Err(error) => {
                 self.release(commons);
                 self.close_at(now, true);
                 Step::Failed(error)
+            }
+        }
+    }
+
+    fn take_dialled(&mut self) -> Option<Dialled> {
+        match self.aside.take().map(|aside| *aside) {
+            Some(Aside::Dialled(dialled)) => Some(dialled),
+            aside => {
+                self.aside = aside.map(Box::new);
+                None
             }
         }
     }
@@ -289,7 +305,8 @@ impl Connection {
                     None => return Ok(self.keep(now, input, commons)),
                 }
             }
-            let len = self.check_size(opcode, len, commons)?;
+            let compressed = first & frame::RSV1 != 0;
+            let len = self.check_size(opcode, len, compressed, commons)?;
             let Some((key, header)) = self.masking_key(bytes, end) else {
                 return Ok(self.keep(now, input, commons));
             };
@@ -301,9 +318,13 @@ impl Connection {
                 if self.role() == Role::Server {
                     mask::apply(input.get_mut(range.clone()), key);
                 }
-                return Ok(Step::Message(Incoming { opcode, place: Place::Input(range) }));
+                if compressed {
+                    let may_be_sent_on = self.inflate(input.get(range.clone()), commons)?;
+                    return Ok(self.kept_message_is_whole(opcode, may_be_sent_on.then_some(range)));
+                }
+                return Ok(Step::Message(Incoming { opcode, place: Place::Input(range), compressed: None }));
             }
-            self.begin_payload(now, opcode, fin, len, key);
+            self.begin_payload(now, opcode, compressed, fin, len, key);
         }
     }
 
@@ -311,8 +332,9 @@ impl Connection {
     #[inline]
     fn check_lead(&self, first: u8, second: u8) -> Result<Opcode, Fault> {
         // §5.2: MUST be 0 unless an extension is negotiated that defines meanings for non-zero values.
-        if first & frame::RSV != 0 {
-            return Err(Fault::ReservedBits { bits: (first & frame::RSV) >> 4 });
+        let rsv = first & frame::RSV;
+        if rsv != 0 && !(rsv == frame::RSV1 && self.flags.has(deflate::DEFLATE)) {
+            return Err(Fault::ReservedBits { bits: rsv >> 4 });
         }
         let Some(opcode) = Opcode::from_bits(first & 0xf) else {
             return Err(Fault::ReservedOpcode { opcode: first & 0xf });
@@ -322,6 +344,10 @@ impl Connection {
             (Role::Server, false) => return Err(Fault::UnmaskedFrame),
             (Role::Client, true) => return Err(Fault::MaskedFrame),
             _ => {}
+        }
+        // RFC 7692 §6.1: RSV1 is set on the first frame of a message only, and never on a control frame.
+        if rsv != 0 && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Fault::CompressedFragment { opcode });
         }
         match opcode {
             // §5.5: at most 125 bytes, not fragmented; between the fragments of a message they may stand.
@@ -345,17 +371,30 @@ impl Connection {
 
     /// The limits on messages, enforced from the header: nothing that breaks them is buffered. §10.4
     #[inline]
-    fn check_size(&self, opcode: Opcode, len: u64, commons: &Commons) -> Result<u32, Fault> {
+    fn check_size(
+        &self,
+        opcode: Opcode,
+        len: u64,
+        compressed: bool,
+        commons: &Commons,
+    ) -> Result<u32, Fault> {
         let limits = &commons.limits;
-        let mut total = len;
-        if opcode == Opcode::Continuation {
+        let (mut total, mut compressed) = (len, compressed);
+        if opcode == Opcode::Continuation
+            && let Some(message) = &self.message
+        {
             total = len.saturating_add(self.kept_message().len() as u64);
-            if self.message.is_some_and(|message| message.fragments >= limits.fragments_max) {
+            compressed = message.compressed;
+            if message.fragments >= limits.fragments_max {
                 return Err(Fault::TooManyFragments { limit: limits.fragments_max });
             }
         }
+        let most = match compressed {
+            false => u64::from(limits.message_bytes_max),
+            true => deflate::compressed_bytes_max(limits.message_bytes_max), // what it inflates to is judged then
+        };
         match u32::try_from(len) {
-            Ok(len) if total <= u64::from(limits.message_bytes_max) => Ok(len),
+            Ok(len) if total <= most => Ok(len),
             _ => Err(Fault::MessageTooBig { len: total, limit: limits.message_bytes_max }),
         }
     }
@@ -399,13 +438,21 @@ impl Connection {
 
     // ------------------------------------------------------------------ §5.4: messages in pieces
 
-    fn begin_payload(&mut self, now: Now, opcode: Opcode, fin: bool, len: u32, key: [u8; 4]) {
+    fn begin_payload(
+        &mut self,
+        now: Now,
+        opcode: Opcode,
+        compressed: bool,
+        fin: bool,
+        len: u32,
+        key: [u8; 4],
+    ) {
         self.brought_at = Stamp::at(now.tick);
         match &mut self.message {
             Some(message) => message.fragments += 1,
             None => {
                 let valid = MESSAGE_HEADROOM as u32;
-                self.message = Some(Unfinished { opcode, fragments: 1, valid });
+                self.message = Some(Unfinished { opcode, compressed, fragments: 1, valid });
                 self.filled = valid;
             }
         }
@@ -431,9 +478,11 @@ impl Connection {
                     return Ok(None);
                 }
                 commons.pool.grow(&mut self.buffer, 0, MESSAGE_HEADROOM, 0); // if not a byte came
-                let opcode = self.message.take().map_or(Opcode::Binary, |message| message.opcode);
-                self.receive = Receive::Delivered;
-                return Ok(Some(Step::Message(Incoming { opcode, place: Place::Kept })));
+                let message = self.message.take().expect("a payload belongs to a message");
+                if message.compressed {
+                    self.inflate_kept(commons)?;
+                }
+                return Ok(Some(self.kept_message_is_whole(message.opcode, None)));
             }
             let unread = input.unread().len();
             if unread == 0 {
@@ -446,6 +495,11 @@ impl Connection {
             self.buffer[filled..filled + n].copy_from_slice(input.get(range));
             self.payload_came(now, n)?;
         }
+    }
+
+    fn kept_message_is_whole(&mut self, opcode: Opcode, compressed: Option<Range<usize>>) -> Step {
+        self.receive = Receive::Delivered;
+        Step::Message(Incoming { opcode, place: Place::Kept, compressed })
     }
 
     /// The next `n` bytes of the frame's payload are in the buffer, masked.
@@ -462,6 +516,7 @@ impl Connection {
         let message_is_whole = fin && left == 0; // then all of it is checked, as it is handed out
         if let Some(message) = &mut self.message
             && message.opcode == Opcode::Text
+            && !message.compressed
             && !message_is_whole
         {
             // §8.1: fail at the first byte that cannot be right, however much is to come.

@@ -1,6 +1,6 @@
 //! Sending: frames appended to a buffer of the caller's, the answer to a request, the closing handshake.
 
-use super::{Commons, Connection, Dialled, Fault, Message, Receive, Role, State};
+use super::{Aside, Commons, Connection, Dialled, Fault, Message, Receive, Role, State};
 use crate::{
     time::{Now, Stamp},
     wire::{
@@ -38,25 +38,41 @@ impl Connection {
         assert!(is_right, "no request: {request:?}");
         commons.expect_keys();
         let mut connection = Connection::new(Role::Client, now, commons);
+        let deflate = commons.codecs.offer();
         let accept = handshake::put_request(
             &request.target,
             &request.host,
             commons.random(),
             &request.subprotocols,
+            deflate.as_ref(),
             &request.headers,
             out,
         );
-        connection.dialled = Some(Box::new(Dialled { accept, subprotocols: request.subprotocols }));
+        let dialled = Dialled { accept, subprotocols: request.subprotocols, deflate };
+        connection.aside = Some(Box::new(Aside::Dialled(dialled)));
         connection
     }
 
     /// Accepts a request: the 101 is appended to `out` and the connection is open. §4.2.2
     ///
-    /// A subprotocol that was not offered is not acknowledged.
-    pub fn accept(&mut self, now: Now, request: &Request<'_>, upgrade: &Upgrade, out: &mut Vec<u8>) {
+    /// A subprotocol that was not offered is not acknowledged. Of the offers of permessage-deflate the first that can
+    /// be is accepted. RFC 7692 §5
+    pub fn accept(
+        &mut self,
+        now: Now,
+        request: &Request<'_>,
+        upgrade: &Upgrade,
+        commons: &mut Commons,
+        out: &mut Vec<u8>,
+    ) {
         let chosen = upgrade.subprotocol.as_deref();
         let subprotocol = request.subprotocols().find(|&offer| chosen == Some(offer));
-        handshake::put_response(request.accept_key(), subprotocol, &upgrade.headers, out);
+        let deflate = request.deflate_offers().find_map(|offer| commons.codecs.answer(&offer));
+        let answer = deflate.as_ref().map(|(answer, _)| answer);
+        handshake::put_response(request.accept_key(), subprotocol, answer, &upgrade.headers, out);
+        if let Some((_, agreed)) = deflate {
+            self.agree(agreed, commons);
+        }
         debug_assert!(matches!(self.state, State::Handshake { .. }));
         self.state = State::Open;
         self.receive = Receive::Delivered; // the head, where it was kept, is cleared away
@@ -70,13 +86,22 @@ impl Connection {
         self.close_at(now, true);
     }
 
-    /// Appends a message as one frame; false, and nothing appended, where the connection is not open. §6.1
+    /// Appends a message as one frame, compressed where that was agreed and is worth it; false, and nothing appended,
+    /// where the connection is not open. §6.1
     #[inline]
     pub fn send(&self, message: Message<'_>, commons: &mut Commons, out: &mut Vec<u8>) -> bool {
-        self.is_open() && {
-            self.put_frame(message.opcode(), message.as_bytes(), commons, out);
-            true
+        if !self.is_open() {
+            return false;
         }
+        match self.compress(message.as_bytes(), commons) {
+            Some(mut compressed) => {
+                let (header, key) = self.header(message.opcode(), compressed.len(), commons);
+                put_frame(&header.compressed(), key, &compressed, out);
+                commons.pool.give_buffer(&mut compressed);
+            }
+            None => self.put_frame(message.opcode(), message.as_bytes(), commons, out),
+        }
+        true
     }
 
     /// Appends a Ping; false where the connection is not open or the payload has more than 125 bytes. §5.5.2
@@ -128,7 +153,7 @@ impl Connection {
         if self.is_open() {
             self.put_close(code, reason, commons, out);
         }
-        self.release(commons);
+        self.retire(commons);
         self.close_at(now, false);
     }
 
@@ -139,13 +164,13 @@ impl Connection {
         if self.is_open() {
             self.put_close(Some(fault.close_code()), &fault.to_string(), commons, out);
         }
-        self.release(commons);
+        self.retire(commons);
         self.close_at(now, true);
     }
 
     /// Ends the connection without a word, such as when the handshake took too long.
     pub(crate) fn abandon(&mut self, now: Now, commons: &mut Commons) {
-        self.release(commons);
+        self.retire(commons);
         self.close_at(now, true);
     }
 
@@ -177,12 +202,7 @@ impl Connection {
 
     fn put_frame(&self, opcode: Opcode, payload: &[u8], commons: &mut Commons, out: &mut Vec<u8>) {
         let (header, key) = self.header(opcode, payload.len(), commons);
-        out.extend_from_slice(&header);
-        let at = out.len();
-        out.extend_from_slice(payload);
-        if let Some(key) = key {
-            mask::apply(&mut out[at..], key);
-        }
+        put_frame(&header, key, payload, out);
     }
 
     /// The header of a frame of ours, and the key its payload is to be masked with. §5.3
@@ -198,6 +218,15 @@ impl Connection {
             Role::Client => Some(commons.random()), // §10.3: unpredictable, and new for each frame
         };
         (HeaderBytes::new(opcode, len, key), key)
+    }
+}
+
+fn put_frame(header: &HeaderBytes, key: Option<[u8; 4]>, payload: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(header);
+    let at = out.len();
+    out.extend_from_slice(payload);
+    if let Some(key) = key {
+        mask::apply(&mut out[at..], key);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a handler can do: the part of the engine it is lent for one call.
 
-use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent};
+use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent, sending::Shared};
 use crate::{
     conn::{Input, Message},
     time::Now,
@@ -9,7 +9,6 @@ use crate::{
         frame::{HeaderBytes, Opcode},
     },
 };
-use std::ops::Range;
 
 /// The engine, as a [`Handler`](super::Handler) sees it during a call. Nothing here blocks or calls back.
 ///
@@ -27,19 +26,34 @@ pub(super) struct Current<'a> {
     pub(super) id: ConnId,
     pub(super) input: &'a Input,
     pub(super) payload: &'a [u8],
+    /// The payload in the compressed form it came in, if it may be sent on so.
+    pub(super) compressed: Option<&'a [u8]>,
     pub(super) left: Left,
 }
 
 /// What a handler's call leaves to be done when it has given the message back.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Left {
-    /// The message is to be sent back as it is, with this opcode.
-    pub(super) echo: Option<Opcode>,
+    /// The message is to be sent back as it is.
+    pub(super) echo: Option<Echo>,
     /// What was to be replied in place was moved to the outbox, because something else followed it.
     pub(super) reply_moved: bool,
 }
 
+/// How a message is sent back as it is.
+#[derive(Clone, Copy)]
+pub(super) struct Echo {
+    pub(super) opcode: Opcode,
+    /// In the compressed form it came in.
+    pub(super) compressed: bool,
+}
+
 impl Current<'_> {
+    /// What goes on the wire.
+    fn echoed(&self, echo: Echo) -> &[u8] {
+        self.compressed.filter(|_| echo.compressed).unwrap_or(self.payload)
+    }
+
     /// Whether `message` is the very bytes being handled, and not only equal to them.
     #[inline]
     fn is(&self, message: &Message<'_>) -> bool {
@@ -59,6 +73,12 @@ impl<'a> Context<'a> {
     pub(super) fn of(core: &'a mut Core, now: Now, turn: u32) -> Context<'a> {
         Context { core, now, turn, current: None }
     }
+
+    /// `message` in the compressed form it came in: it is the one being handled.
+    #[inline]
+    fn compressed(&self, message: &Message<'_>) -> Option<&'a [u8]> {
+        self.current.as_ref().filter(|current| current.is(message)).and_then(|current| current.compressed)
+    }
 }
 
 impl Context<'_> {
@@ -71,8 +91,10 @@ impl Context<'_> {
             && current.left.echo.is_none()
             && current.is(&message)
             && self.core.may_reply_in_place(id.index)
+            && let Some(compressed) =
+                self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
-            current.left.echo = Some(message.opcode());
+            current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
             return Sent::Queued;
         }
         self.queue(id, message)
@@ -85,7 +107,8 @@ impl Context<'_> {
         } else {
             self.core.hears_others(index);
         }
-        self.core.send(self.now, index, message)
+        let compressed = self.compressed(&message);
+        self.core.send(self.now, index, message, compressed)
     }
 
     /// Makes `id` a member of `topic` until it leaves or ends; false if it was one or is not open.
@@ -109,10 +132,10 @@ impl Context<'_> {
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Fanout {
         let Some(topic) = self.core.topics.find(topic) else { return Fanout::default() };
         let (message, mut fanout) = (message.into(), Fanout::default());
-        let frame = self.core.put_shared(message);
+        let mut shared = Shared { compressed: self.compressed(&message), ..Shared::default() };
         let mut place = 0;
         while let Some(index) = self.core.topics.member(topic, place) {
-            fanout.count(self.core.send_shared(self.now, index, &frame, message));
+            fanout.count(self.core.send_shared(self.now, index, &mut shared, message));
             place += 1;
         }
         fanout
@@ -125,12 +148,12 @@ impl Context<'_> {
         message: impl Into<Message<'m>>,
     ) -> Fanout {
         let (message, mut fanout) = (message.into(), Fanout::default());
-        let frame = self.core.put_shared(message);
+        let mut shared = Shared { compressed: self.compressed(&message), ..Shared::default() };
         for id in ids {
             fanout.count(match self.core.peers.find(id) {
                 Some(index) => {
                     self.hears_others(index);
-                    self.core.send_shared(self.now, index, &frame, message)
+                    self.core.send_shared(self.now, index, &mut shared, message)
                 }
                 None => Sent::Refused,
             });
@@ -191,8 +214,9 @@ impl Context<'_> {
         let index = self.core.peers.find(id)?;
         let in_place =
             self.current.as_ref().filter(|current| current.id.index == index).map_or(0, |current| {
-                let echo = current.left.echo.map_or(0, |opcode| {
-                    HeaderBytes::bare(opcode, current.payload.len()).len() + current.payload.len()
+                let echo = current.left.echo.map_or(0, |echo| {
+                    let len = current.echoed(echo).len();
+                    HeaderBytes::bare(echo.opcode, len).len() + len
                 });
                 current.reply().len() + echo
             });
@@ -254,16 +278,8 @@ impl Context<'_> {
             self.core.queue_bytes(index, reply);
             current.left.reply_moved = true;
         }
-        if let Some(opcode) = current.left.echo.take() {
-            self.core.queue_frame(index, opcode, current.payload);
+        if let Some(echo) = current.left.echo.take() {
+            self.core.queue_frame_of(index, echo.opcode, echo.compressed, current.echoed(echo));
         }
     }
-}
-
-/// A frame that several connections are sent.
-pub(super) enum Shared {
-    /// It stands in the log.
-    Log(Range<u32>),
-    /// The log is full: each member gets its own.
-    Each,
 }

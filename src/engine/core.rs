@@ -2,8 +2,7 @@
 //! one of them.
 
 use super::{
-    Command, ConnId, DialError, Fanout, PeerInfo, Sent,
-    context::Shared,
+    Command, ConnId, DialError, Fanout, PeerInfo,
     dial::Dialling,
     peers::{Peers, flag},
     timers::Wheel,
@@ -11,19 +10,17 @@ use super::{
 };
 use crate::{
     config::Config,
-    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Role},
+    conn::{Buffer, Commons, Connection, Ending, Fault, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
-        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode, UNMASKED_HEADER_BYTES_MAX},
+        frame::Opcode,
         handshake::{Refusal, Request},
-        mask,
     },
 };
 use std::{
     collections::{HashMap, VecDeque},
     net::IpAddr,
-    ops::Range,
 };
 
 pub(super) struct Core {
@@ -47,12 +44,12 @@ pub(super) struct Core {
     /// Bytes of all queues that were written; what goes out of the [`Input`] is not among them.
     pub(super) transmitted_bytes: u64,
     /// So much waits for somebody whose socket was not tried that it is better written before more comes.
-    pressing: bool,
+    pub(super) pressing: bool,
     /// Where a connection writes what is not worth a way without a copy.
     pub(super) scratch: Vec<u8>,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
-    pongs: HashMap<u32, Vec<u8>>,
+    pub(super) pongs: HashMap<u32, Vec<u8>>,
     per_address: HashMap<IpAddr, u32>,
     origins: Vec<String>,
     subprotocols: Vec<String>,
@@ -72,12 +69,6 @@ pub(super) enum Doom {
 const REFUSED_MAX: usize = 32;
 /// A queue of so many bytes is let go out though its connection is failed for the budget.
 const SPARED_BYTES: usize = 16 << 10;
-/// The largest message that is sent: a queue is one block.
-const SENDABLE_BYTES_MAX: usize = 1 << 30;
-/// What the scratch keeps.
-const SCRATCH_BYTES: usize = 4 << 10;
-/// The log's bytes at most: what is published past it is queued for each member on its own.
-const LOG_BYTES_MAX: usize = 4 << 20;
 
 impl Core {
     pub(super) fn new(config: &Config, entropy: fn(&mut [u8])) -> Core {
@@ -229,7 +220,7 @@ impl Core {
         let Some(index) = self.peers.find(id) else { return };
         let peer = &mut self.peers[index];
         debug_assert!(!peer.flags.has(flag::OPENED));
-        peer.conn.release(&mut self.commons);
+        peer.conn.retire(&mut self.commons);
         peer.outbox.clear(&mut self.commons.pool);
         self.wheel.cancel(index);
         self.pongs.remove(&index);
@@ -252,206 +243,6 @@ impl Core {
             self.dirty = VecDeque::new();
             self.doomed.clear();
         }
-    }
-
-    // ------------------------------------------------------------------ sending
-
-    #[inline]
-    pub(super) fn is_open(&self, index: u32) -> bool {
-        let peer = &self.peers[index];
-        peer.conn.is_open() && !peer.flags.has(flag::DOOMED | flag::UNWRITABLE)
-    }
-
-    /// Whether a reply may be written over the message it answers: nothing may stand before it in a queue, and
-    /// nobody else's frames may want to go out with it.
-    #[inline]
-    pub(super) fn may_reply_in_place(&self, index: u32) -> bool {
-        let peer = &self.peers[index];
-        let otherwise = flag::BLOCKED | flag::HEARS_OTHERS | flag::DOOMED | flag::UNWRITABLE;
-        peer.outbox.is_empty()
-            && !peer.flags.has(otherwise)
-            && peer.conn.is_open()
-            && peer.conn.role() == Role::Server
-    }
-
-    /// From now on this peer is written to once, at the end of a wake, with all that the wake brought it.
-    #[inline]
-    pub(super) fn hears_others(&mut self, index: u32) {
-        self.peers[index].flags.set(flag::HEARS_OTHERS, true);
-    }
-
-    pub(super) fn send(&mut self, now: Now, index: u32, message: Message<'_>) -> Sent {
-        if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
-            return Sent::Refused;
-        }
-        self.queue_frame(index, message.opcode(), message.as_bytes());
-        self.queued(now, index)
-    }
-
-    /// Writes a message for many into the log.
-    pub(super) fn put_shared(&mut self, message: Message<'_>) -> Shared {
-        let payload = message.as_bytes();
-        if self.log.len() + payload.len() + UNMASKED_HEADER_BYTES_MAX > LOG_BYTES_MAX {
-            return Shared::Each;
-        }
-        let start = self.log.len() as u32;
-        self.commons.pool.reserve(&mut self.log, payload.len() + UNMASKED_HEADER_BYTES_MAX);
-        self.log.extend_from_slice(&HeaderBytes::bare(message.opcode(), payload.len()));
-        self.log.extend_from_slice(payload);
-        Shared::Log(start..self.log.len() as u32)
-    }
-
-    /// Queues for one of many what [`Core::put_shared`] wrote.
-    #[inline]
-    pub(super) fn send_shared(&mut self, now: Now, index: u32, frame: &Shared, message: Message<'_>) -> Sent {
-        match frame {
-            Shared::Log(part) if self.peers[index].conn.role() == Role::Server => {
-                if !self.may_queue(index) {
-                    return Sent::Refused;
-                }
-                let outbox = &mut self.peers[index].outbox;
-                outbox.push_shared(part.clone(), &self.log, &mut self.commons.pool);
-                self.dirty(index);
-                self.queued(now, index)
-            }
-            _ => self.send(now, index, message),
-        }
-    }
-
-    /// Whether one more message may be queued: judged before queueing, whatever its size. Above the hard mark the
-    /// peer is given up.
-    #[inline]
-    fn may_queue(&mut self, index: u32) -> bool {
-        if self.is_over_budget() {
-            self.relieve();
-        }
-        let limit = self.commons.limits.outbox_bytes_max;
-        let queued = self.peers[index].outbox.len();
-        if !self.is_open(index) {
-            return false;
-        }
-        if queued >= limit as usize {
-            self.doom(index, Doom::Fault(Fault::SlowReader { queued: queued as u64, limit }));
-            return false;
-        }
-        true
-    }
-
-    #[inline]
-    fn queued(&mut self, now: Now, index: u32) -> Sent {
-        let soft = self.commons.limits.outbox_bytes_soft as usize;
-        if self.peers[index].outbox.len() <= soft {
-            return Sent::Queued;
-        }
-        self.backlogged(now, index);
-        self.pressing |= !self.peers[index].flags.has(flag::BLOCKED);
-        Sent::Backlogged
-    }
-
-    /// Above the soft mark: a client is not read, so that TCP pushes back on it. A server that was dialled is: it may do
-    /// the same to us, and two who wait for each other to read wait for ever.
-    fn backlogged(&mut self, now: Now, index: u32) {
-        let peer = &mut self.peers[index];
-        if !peer.flags.replace(flag::BACKLOGGED, true) {
-            peer.took_at = Stamp::at(now.tick);
-            if peer.conn.role() == Role::Server {
-                peer.conn.pause();
-            }
-            self.schedule(now, index);
-        }
-    }
-
-    /// Queues a Ping or Pong, for which there is a reserve above the hard mark.
-    pub(super) fn control(&mut self, opcode: Opcode, index: u32, payload: &[u8]) -> bool {
-        let limits = &self.commons.limits;
-        let room = limits.outbox_bytes_max as usize + limits.control_bytes_reserve as usize;
-        let peer = &self.peers[index];
-        let fits = peer.outbox.len() < room && payload.len() <= CONTROL_BYTES_MAX;
-        let stands = match opcode {
-            Opcode::Pong => peer.conn.answers_pings() && !peer.flags.has(flag::DOOMED | flag::UNWRITABLE),
-            _ => self.is_open(index),
-        };
-        let allowed = fits && stands;
-        if allowed {
-            self.queue_frame(index, opcode, payload);
-        }
-        allowed
-    }
-
-    /// Answers a Ping, §5.5.2: each, and in order; to a peer that does not read, the latest one only (§5.5.3).
-    pub(super) fn pong(&mut self, now: Now, index: u32, ping: Range<usize>, input: &mut Input) {
-        if self.peers[index].flags.has(flag::BACKLOGGED) {
-            self.pongs.insert(index, input.get(ping).to_vec());
-        } else if self.may_reply_in_place(index) {
-            input.reply_with(Opcode::Pong, ping);
-        } else {
-            self.move_reply(index, input);
-            self.control(Opcode::Pong, index, input.get(ping));
-            self.queued(now, index);
-        }
-    }
-
-    #[inline]
-    pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
-        let peer = &mut self.peers[index];
-        let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
-        let (header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
-        out.extend_from_slice(&header);
-        let at = out.len();
-        out.extend_from_slice(payload);
-        if let Some(key) = key {
-            mask::apply(&mut out[at..], key);
-        }
-        self.dirty(index);
-    }
-
-    pub(super) fn queue_bytes(&mut self, index: u32, bytes: &[u8]) {
-        let out = self.peers[index].outbox.room(bytes.len(), &self.log, &mut self.commons.pool);
-        out.extend_from_slice(bytes);
-        self.dirty(index);
-    }
-
-    /// Moves what was to be replied in place to the outbox, because something is to follow it there.
-    pub(super) fn move_reply(&mut self, index: u32, input: &mut Input) {
-        if !input.reply_is_empty() {
-            self.queue_bytes(index, input.reply());
-            input.clear_reply();
-        }
-    }
-
-    /// A reply in place of which the socket took only `n` bytes waits in the outbox.
-    pub(super) fn queue_rest(&mut self, now: Now, index: u32, reply: &[u8], n: usize) {
-        let peer = &mut self.peers[index];
-        peer.outbox.queue_rest(reply, n, &mut self.commons.pool);
-        peer.flags.set(flag::BLOCKED, true);
-        self.queued(now, index);
-    }
-
-    /// A message's own buffer, its header written in front, becomes the outbox.
-    pub(super) fn adopt(&mut self, index: u32, buffer: Block, frame: Range<usize>) {
-        self.peers[index].outbox.adopt(buffer, frame, &mut self.commons.pool);
-        self.dirty(index);
-    }
-
-    /// Lets a connection append to its outbox.
-    pub(super) fn with_outbox<R>(
-        &mut self,
-        index: u32,
-        put: impl FnOnce(&mut Connection, &mut Commons, &mut Vec<u8>) -> R,
-    ) -> R {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let result = put(&mut self.peers[index].conn, &mut self.commons, &mut scratch);
-        if !scratch.is_empty() && !self.peers[index].flags.has(flag::UNWRITABLE) {
-            self.queue_bytes(index, &scratch);
-        }
-        self.keep_scratch(scratch);
-        result
-    }
-
-    pub(super) fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
-        scratch.clear();
-        scratch.shrink_to(SCRATCH_BYTES);
-        self.scratch = scratch;
     }
 
     // ------------------------------------------------------------------ writing
@@ -591,7 +382,7 @@ impl Core {
     }
 
     #[inline]
-    fn is_over_budget(&self) -> bool {
+    pub(super) fn is_over_budget(&self) -> bool {
         let budget = self.commons.limits.buffered_bytes_max;
         budget > 0 && self.commons.pool.held_bytes() as u64 > budget
     }
@@ -609,7 +400,7 @@ impl Core {
     }
 
     /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.
-    fn relieve(&mut self) {
+    pub(super) fn relieve(&mut self) {
         if let Some((index, held)) = self.peers.largest_holder() {
             let fault = self.budget_spent(held);
             self.cut(index, &fault);

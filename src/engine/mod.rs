@@ -9,6 +9,7 @@ mod dial;
 mod handler;
 mod outbox;
 mod peers;
+mod sending;
 mod timers;
 mod topics;
 
@@ -17,7 +18,7 @@ pub use dial::{Dial, DialError, Endpoint};
 pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
 
 use self::{
-    context::{Current, Left, NOBODY},
+    context::{Current, Echo, Left, NOBODY},
     core::{Core, Doom},
     peers::flag,
 };
@@ -166,7 +167,7 @@ impl<H: Handler> Engine<H> {
             match step {
                 Ok(Step::Message(incoming)) => match incoming.place {
                     Place::Input(range) => self.deliver_one(now, id, incoming.opcode, range, input),
-                    Place::Kept => self.deliver_kept(now, id, incoming.opcode, input),
+                    Place::Kept => self.deliver_kept(now, id, incoming.opcode, incoming.compressed, input),
                 },
                 Ok(Step::Pending) => break,
                 step => {
@@ -420,12 +421,12 @@ impl<H: Handler> Engine<H> {
                 return self.fail(now, id.index, fault);
             }
         };
-        let left = self.call_on_message(now, id, message, input);
+        let left = self.call_on_message(now, id, message, None, input);
         if left.reply_moved {
             input.clear_reply();
         }
-        if let Some(opcode) = left.echo {
-            input.reply_with(opcode, range);
+        if let Some(echo) = left.echo {
+            input.reply_with(echo.opcode, range);
         }
     }
 
@@ -452,17 +453,29 @@ impl<H: Handler> Engine<H> {
         self.deliver(now, id, opcode, range, input);
     }
 
-    /// A message that was assembled in a buffer of its own: sent back as it is, that buffer becomes the outbox.
-    fn deliver_kept(&mut self, now: Now, id: ConnId, opcode: Opcode, input: &mut Input) {
+    /// A message that was assembled or inflated in a buffer of its own: sent back as it is, that buffer becomes the
+    /// outbox. One that lies `compressed` in the input goes back from there.
+    fn deliver_kept(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        opcode: Opcode,
+        compressed: Option<Range<usize>>,
+        input: &mut Input,
+    ) {
         let index = id.index;
         let (mut buffer, range) = self.core.peers[index].conn.take_message();
         match conn::message_of(opcode, &buffer[range.clone()]) {
             Ok(message) => {
-                let left = self.call_on_message(now, id, message, input);
+                let came = compressed.clone().map(|range| input.get(range));
+                let left = self.call_on_message(now, id, message, came, input);
                 if left.reply_moved {
                     input.clear_reply();
                 }
-                if let Some(opcode) = left.echo {
+                if let (Some(Echo { opcode, compressed: true }), Some(range)) = (left.echo, compressed) {
+                    input.reply_with_compressed(opcode, range);
+                    self.core.sent_shared(index);
+                } else if let Some(Echo { opcode, .. }) = left.echo {
                     self.core.move_reply(index, input);
                     if self.core.peers[index].outbox.is_empty() {
                         let header = HeaderBytes::bare(opcode, range.len());
@@ -483,9 +496,16 @@ impl<H: Handler> Engine<H> {
 
     /// Calls the handler with a message; what it left to be done.
     #[inline(always)]
-    fn call_on_message(&mut self, now: Now, id: ConnId, message: Message<'_>, input: &Input) -> Left {
+    fn call_on_message(
+        &mut self,
+        now: Now,
+        id: ConnId,
+        message: Message<'_>,
+        compressed: Option<&[u8]>,
+        input: &Input,
+    ) -> Left {
         let payload = message.as_bytes();
-        let current = Current { id, input, payload, left: Left::default() };
+        let current = Current { id, input, payload, compressed, left: Left::default() };
         let mut cx = Context { core: &mut self.core, now, turn: id.index, current: Some(current) };
         self.handler.on_message(&mut cx, id, message);
         cx.current.map_or(Left::default(), |current| current.left)
@@ -504,8 +524,8 @@ impl<H: Handler> Engine<H> {
                     self.core.refuse(now, index, &refusal);
                 } else {
                     upgrade.subprotocol = upgrade.subprotocol.or(subprotocol.map(str::to_owned));
-                    self.core.with_outbox(index, |conn, _, out| {
-                        conn.accept(now, &request, &upgrade, out);
+                    self.core.with_outbox(index, |conn, commons, out| {
+                        conn.accept(now, &request, &upgrade, commons, out);
                     });
                     self.core.peers[index].outbox.begin_with_all();
                     self.opened(now, index);

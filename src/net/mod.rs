@@ -105,6 +105,7 @@ impl<H: Handler> Server<H> {
     /// When a limit makes no sense, or an address cannot be read or listened on.
     pub fn bind(config: Config, handler: H) -> Result<Server<H>, Error> {
         config.limits.validate()?;
+        config.deflate.validate()?;
         let listeners = config.listen.iter().map(|address| Listener::bind(address));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
@@ -124,6 +125,7 @@ impl<H: Handler> Server<H> {
     /// When a limit makes no sense, or the operating system has no event queue left.
     pub fn unbound(config: Config, handler: H) -> Result<Server<H>, Error> {
         config.limits.validate()?;
+        config.deflate.validate()?;
         Server::with_listeners(config, handler, Vec::new())
     }
 

@@ -53,6 +53,8 @@ pub const UNMASKED_HEADER_BYTES_MAX: usize = 10;
 pub const FIN: u8 = 0x80;
 /// Bits of the first byte that only an extension may set.
 pub const RSV: u8 = 0x70;
+/// Bit of the first byte: the message is compressed. RFC 7692 §6
+pub const RSV1: u8 = 0x40;
 /// Bit of the second byte: a masking key follows the length.
 pub const MASK: u8 = 0x80;
 
@@ -142,6 +144,18 @@ impl HeaderBytes {
             }
         };
         HeaderBytes { bytes, len: end }
+    }
+
+    /// Whether it says that the message is compressed. RFC 7692 §6
+    pub fn is_compressed(&self) -> bool {
+        self.bytes[0] & RSV1 != 0
+    }
+
+    /// The same header, saying that the message is compressed. RFC 7692 §6
+    #[must_use]
+    pub fn compressed(mut self) -> HeaderBytes {
+        self.bytes[0] |= RSV1;
+        self
     }
 }
 

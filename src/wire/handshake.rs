@@ -2,7 +2,7 @@
 //! (client). Pure: which subprotocol to choose and whom to refuse is decided above.
 
 use super::{
-    extension,
+    extension::{self, AnswerError, DeflateParameters},
     http::{self, Target},
     response::Response,
 };
@@ -104,6 +104,13 @@ impl<'a> Request<'a> {
         self.lines("Sec-WebSocket-Protocol")
             .filter_map(|value| std::str::from_utf8(value).ok())
             .flat_map(http::elements)
+    }
+
+    /// The offers of permessage-deflate that can be understood, in the client's order of preference. RFC 7692 §5.1
+    pub fn deflate_offers(&self) -> impl Iterator<Item = DeflateParameters> {
+        self.lines("Sec-WebSocket-Extensions")
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .flat_map(extension::deflate_offers)
     }
 
     /// The `Sec-WebSocket-Accept` that answers this request. §4.2.2 item 5.4
@@ -224,6 +231,7 @@ impl AcceptKey {
 pub fn put_response(
     accept: AcceptKey,
     subprotocol: Option<&str>,
+    deflate: Option<&DeflateParameters>,
     headers: &[(String, String)],
     out: &mut Vec<u8>,
 ) {
@@ -235,6 +243,7 @@ pub fn put_response(
     if let Some(name) = subprotocol {
         put_header("Sec-WebSocket-Protocol", name, out);
     }
+    put_extensions(deflate, DeflateParameters::put_answer, out);
     for (name, value) in headers {
         put_header(name, value, out);
     }
@@ -372,6 +381,7 @@ pub fn put_request(
     host: &str,
     key: [u8; 16],
     subprotocols: &[String],
+    deflate: Option<&DeflateParameters>,
     headers: &[(String, String)],
     out: &mut Vec<u8>,
 ) -> AcceptKey {
@@ -386,6 +396,7 @@ pub fn put_request(
     if !subprotocols.is_empty() {
         put_header("Sec-WebSocket-Protocol", &subprotocols.join(", "), out);
     }
+    put_extensions(deflate, DeflateParameters::put_offer, out);
     for (name, value) in headers {
         put_header(name, value, out);
     }
@@ -393,7 +404,7 @@ pub fn put_request(
     AcceptKey::of(nonce)
 }
 
-/// Checks a server's answer, up to and with its empty line. RFC 6455 §4.1
+/// Checks a server's answer, up to and with its empty line; with it, how it compresses if it does. RFC 6455 §4.1
 ///
 /// # Errors
 /// Names what fails the connection.
@@ -402,14 +413,20 @@ pub fn check_response<'a>(
     headers_max: u32,
     accept: AcceptKey,
     offered: &[String],
-) -> Result<Response<'a>, ResponseError> {
+    deflate: Option<&DeflateParameters>,
+) -> Result<(Response<'a>, Option<DeflateParameters>), ResponseError> {
     let response = Response::parse(head, headers_max)?;
-    check_switch(&response, accept, offered)?;
-    Ok(response)
+    let deflate = check_switch(&response, accept, offered, deflate)?;
+    Ok((response, deflate))
 }
 
 /// §4.1, what is to be validated of a server's answer: items 1 to 6.
-fn check_switch(response: &Response<'_>, accept: AcceptKey, offered: &[String]) -> Result<(), ResponseError> {
+fn check_switch(
+    response: &Response<'_>,
+    accept: AcceptKey,
+    offered: &[String],
+    deflate: Option<&DeflateParameters>,
+) -> Result<Option<DeflateParameters>, ResponseError> {
     match response.status() {
         101 => {}
         status => return Err(ResponseError::of_status(status, response)),
@@ -431,13 +448,12 @@ fn check_switch(response: &Response<'_>, accept: AcceptKey, offered: &[String]) 
     if accepts.next().map(str::as_bytes) != Some(accept.as_bytes()) || accepts.next().is_some() {
         return Err(ResponseError::Accept);
     }
-    if lines("Sec-WebSocket-Extensions").flat_map(http::elements).next().is_some() {
-        return Err(ResponseError::Extension); // none was offered
-    }
+    let deflate = extension::check_answer(lines("Sec-WebSocket-Extensions"), deflate)
+        .map_err(ResponseError::Extension)?;
     let mut chosen = lines("Sec-WebSocket-Protocol");
     match (chosen.next(), chosen.next()) {
-        (None, _) => Ok(()),
-        (Some(name), None) if offered.iter().any(|offer| offer == name) => Ok(()),
+        (None, _) => Ok(deflate),
+        (Some(name), None) if offered.iter().any(|offer| offer == name) => Ok(deflate),
         _ => Err(ResponseError::Subprotocol),
     }
 }
@@ -464,8 +480,8 @@ pub enum ResponseError {
     Connection,
     /// `Sec-WebSocket-Accept` is absent, doubled or wrong.
     Accept,
-    /// An extension was answered that was not offered.
-    Extension,
+    /// An extension was answered that was not offered, or not so.
+    Extension(AnswerError),
     /// A subprotocol was answered that was not offered, or more than one.
     Subprotocol,
     /// The head is larger than `limit` bytes.
@@ -521,12 +537,24 @@ impl fmt::Display for ResponseError {
             ResponseError::Upgrade => f.write_str("the server's Upgrade is not websocket"),
             ResponseError::Connection => f.write_str("the server's Connection does not list Upgrade"),
             ResponseError::Accept => f.write_str("the server's Sec-WebSocket-Accept does not answer our key"),
-            ResponseError::Extension => f.write_str("the server uses an extension that was not offered"),
+            ResponseError::Extension(error) => error.fmt(f),
             ResponseError::Subprotocol => f.write_str("the server chose a subprotocol that was not offered"),
             ResponseError::HeadTooLarge { limit } => {
                 write!(f, "the server's answer is larger than {limit} bytes")
             }
         }
+    }
+}
+
+fn put_extensions(
+    deflate: Option<&DeflateParameters>,
+    put: impl Fn(&DeflateParameters, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    if let Some(parameters) = deflate {
+        out.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+        put(parameters, out);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -599,13 +627,14 @@ mod tests {
     fn s4_1_a_request_of_ours_is_one_that_we_accept() {
         let mut out = Vec::new();
         let protocols = ["chat".to_owned(), "superchat".to_owned()];
-        let accept = put_request("/chat?a=b", "[::1]:80", *b"the sample nonce", &protocols, &[], &mut out);
+        let accept =
+            put_request("/chat?a=b", "[::1]:80", *b"the sample nonce", &protocols, None, &[], &mut out);
         let request = Request::parse(&out, 100).unwrap();
         assert_eq!(request.accept_key(), accept);
         assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["chat", "superchat"]);
         let mut answer = Vec::new();
-        put_response(accept, Some("superchat"), &[], &mut answer);
-        let response = check_response(&answer, 100, accept, &protocols).unwrap();
-        assert_eq!(response.subprotocol(), Some("superchat"));
+        put_response(accept, Some("superchat"), None, &[], &mut answer);
+        let (response, deflate) = check_response(&answer, 100, accept, &protocols, None).unwrap();
+        assert_eq!((response.subprotocol(), deflate), (Some("superchat"), None));
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here knows a role, a connection or a limit's default. Judgement is the next layer's.
 
 pub mod close;
+pub mod deflate;
 pub mod extension;
 pub mod frame;
 pub mod handshake;

@@ -246,7 +246,7 @@ impl Duo {
                 let head = self.connection.head(&self.input, head).to_vec();
                 match Request::parse(&head, commons.limits().headers_max) {
                     Ok(request) => {
-                        self.connection.accept(now, &request, &Upgrade::accept(), out);
+                        self.connection.accept(now, &request, &Upgrade::accept(), commons, out);
                         self.tell(Event::Opened(None));
                     }
                     Err(refusal) => self.refuse(&refusal),

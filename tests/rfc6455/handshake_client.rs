@@ -1,7 +1,7 @@
 //! §4.1: what a client asks for, and which answers it takes.
 
 use crate::duo::{Duo, Event, RESPONSE, show};
-use sockeye::{ClientRequest, ConnectionState, Ending, Expired, ResponseError};
+use sockeye::{ClientRequest, ConnectionState, Ending, Expired, ResponseError, wire::extension::AnswerError};
 
 fn dialled() -> Duo {
     let mut client = Duo::dialled(ClientRequest::default(), |_| {});
@@ -48,7 +48,7 @@ fn s4_1_the_request_is_exactly_these_bytes() {
         subprotocols: vec!["chat".into(), "superchat".into()],
         headers: vec![("Origin".into(), "http://example.com".into())],
     };
-    let mut client = Duo::dialled(request, |_| {});
+    let mut client = Duo::dialled(request, |config| config.deflate.enabled = false);
     client.expect_bytes(
         b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com:81\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
@@ -153,7 +153,10 @@ fn s4_1_answer_4_the_accept_key_is_there_and_answers_ours() {
 fn s4_1_answer_5_an_extension_that_was_not_offered_fails_the_handshake() {
     for extension in ["permessage-deflate", "foo; bar=1", "permessage-deflate; server_no_context_takeover"] {
         let bytes = response_with(&format!("Sec-WebSocket-Extensions: {extension}\r\n"));
-        fails(&bytes, ResponseError::Extension);
+        let error = ResponseError::Extension(AnswerError::NotOffered);
+        let mut client = Duo::dialled(ClientRequest::default(), |config| config.deflate.enabled = false);
+        client.take_bytes();
+        client.feed(&bytes).expect(Event::Failed(error)).expect_silence();
     }
 }
 
