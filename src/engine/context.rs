@@ -2,7 +2,7 @@
 
 use super::{ConnId, Core, Fanout, PeerInfo, Sent};
 use crate::{
-    conn::{Input, Message, WINDOWS},
+    conn::{Buffer, Input, Message, WINDOWS},
     time::Now,
     wire::{
         close::CloseCode,
@@ -114,6 +114,7 @@ impl Context<'_> {
             fanout.count(self.core.send_shared(self.now, index, &mut shared, message));
             place += 1;
         }
+        self.core.end_shared(shared);
         fanout
     }
 
@@ -134,6 +135,7 @@ impl Context<'_> {
                 None => Sent::Refused,
             });
         }
+        self.core.end_shared(shared);
         fanout
     }
 
@@ -226,6 +228,8 @@ impl Context<'_> {
 pub(super) struct Shared {
     /// As it is, and compressed with each size of window.
     pub(super) forms: [Form; WINDOWS],
+    /// What was compressed when the log was full, by its window.
+    pub(super) kept: Vec<(usize, Buffer)>,
 }
 
 /// Where one form of a shared message is.
@@ -236,6 +240,8 @@ pub(super) enum Form {
     Unmade,
     /// It stands in the log.
     Log { start: u32, end: u32, compressed: bool },
-    /// The log is full: each member gets its own.
+    /// The log is full: it is queued for each member on its own.
     Each,
+    /// The same for one that was compressed, which is among `kept`.
+    Kept,
 }

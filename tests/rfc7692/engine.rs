@@ -225,7 +225,7 @@ fn s6_1_a_peer_that_reads_slowly_is_not_read_and_gets_all_in_order() {
     for offer in ["permessage-deflate", NO_TAKEOVER] {
         let configure = |config: &mut Config| {
             with_contexts(config);
-            (config.limits.outbox_bytes_soft, config.limits.outbox_bytes_max) = (2_000, 4_000);
+            config.limits.outbox_bytes_soft = 2_000;
         };
         let mut drive = Drive::with(configure, echo);
         let id = open(&mut drive, offer);
@@ -240,7 +240,9 @@ fn s6_1_a_peer_that_reads_slowly_is_not_read_and_gets_all_in_order() {
         }
         drive.take(id, usize::MAX);
         let told = drive.take_seen().into_iter().filter(|seen| *seen != Seen::Drain);
-        assert_eq!(told.collect::<Vec<_>>(), texts.iter().cloned().map(Seen::Text).collect::<Vec<_>>());
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), 40, "{:?}", told.last());
+        assert!(told.into_iter().eq(texts.iter().cloned().map(Seen::Text)));
         let mut puff = Puff::default();
         let frames = frames(&mut drive, id);
         assert_eq!(frames.len(), 40);
@@ -313,10 +315,8 @@ fn s6_1_messages_in_flight_at_a_close_are_passed_over_or_delivered_as_they_came(
 
 #[test]
 fn s8_a_bomb_is_refused_at_the_limit_and_its_memory_is_given_back() {
-    let mut bomb = vec![0; 1_200_000];
-    let gib = vec![0; 1 << 30];
-    let n = Compressor::new(6, 15).compress(&gib, &mut bomb).unwrap();
-    drop(gib);
+    let bomb = super::limits::bomb(1 << 30);
+    let n = bomb.len();
     for configure in [with_contexts as fn(&mut Config), without_contexts] {
         let mut drive = Drive::with(configure, |_, _, _| {});
         let (id, other) = (open(&mut drive, "permessage-deflate"), open(&mut drive, "permessage-deflate"));
@@ -376,5 +376,5 @@ fn a_message_for_many_is_told_from_one_of_a_members_own() {
     }
     // Its own, for many, its own from the start, and one that refers to that.
     assert_eq!(sizes.len(), 4);
-    assert!(sizes[0] == sizes[1] && sizes[1] == sizes[2] && sizes[3] < sizes[2] / 10, "{sizes:?}");
+    assert!(sizes[0] == sizes[1] && sizes[1] == sizes[2] && sizes[3] < sizes[2] / 8, "{sizes:?}");
 }
