@@ -237,6 +237,9 @@ impl Connection {
         );
         let checked = checked.map(|(subprotocol, answer)| (subprotocol.map(str::to_owned), answer));
         self.release(commons);
+        if let Some(offer) = &dialled.deflate {
+            commons.codecs.end_offer(offer);
+        }
         match checked {
             Ok((subprotocol, answer)) => {
                 self.state = State::Open;

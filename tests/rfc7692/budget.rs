@@ -8,7 +8,7 @@ use crate::duo::{
     masked, show,
 };
 use sockeye::{
-    ConnId, Lost, Refusal, Upgrade,
+    ClientRequest, Commons, Config, ConnId, Connection, Input, Lost, Now, Refusal, Step, Upgrade,
     wire::deflate::{Compressor, Inflater},
 };
 
@@ -163,4 +163,57 @@ fn s7_1_1_a_request_that_is_refused_costs_nothing_of_the_budget() {
         drive.feed(id, request.as_bytes()).take_bytes(id);
     }
     open(&mut drive, OFFER, OFFER);
+}
+
+/// The request of a client that dials, and whether it offers context takeover.
+fn dial(commons: &mut Commons) -> (Connection, bool) {
+    let mut out = Vec::new();
+    let client = Connection::client(Now::default(), ClientRequest::default(), commons, &mut out);
+    let request = String::from_utf8(out).unwrap();
+    assert!(request.contains("Sec-WebSocket-Extensions: permessage-deflate"));
+    (client, !request.contains("no_context_takeover"))
+}
+
+fn answer(client: &mut Connection, commons: &mut Commons, answer: &[u8]) -> Step {
+    let mut input = Input::new(1_000);
+    input.space()[..answer.len()].copy_from_slice(answer);
+    input.fill(answer.len());
+    client.receive(Now::default(), &mut input, commons).expect("no frame came")
+}
+
+/// An answer that takes over what was offered cannot be declined: room for it is kept from the offer on.
+#[test]
+fn s7_1_1_clients_that_dial_at_once_offer_no_more_contexts_than_there_is_room_for() {
+    let mut config = Config::default();
+    config.limits.deflate_context_bytes_max = BOTH;
+    let mut commons = Commons::new(&config, crate::duo::entropy);
+    let now = Now::default();
+    // Each end of a dialled connection gives the room back: refused, lost, answered without takeover, closed.
+    for _ in 0..2 {
+        let (mut first, takes_over) = dial(&mut commons);
+        assert!(takes_over);
+        let (mut second, takes_over) = dial(&mut commons);
+        assert!(!takes_over);
+        let refused = answer(&mut first, &mut commons, b"HTTP/1.1 404 Not Found\r\n\r\n");
+        assert!(matches!(refused, Step::Failed(_)));
+        let (mut third, takes_over) = dial(&mut commons);
+        assert!(takes_over);
+        third.handle_eof(now);
+        third.retire(&mut commons);
+        second.retire(&mut commons);
+        first.retire(&mut commons);
+    }
+    // The nonce of the first client's request is the one of the RFC.
+    for (line, left) in [(NO_TAKEOVER, true), (OFFER, false)] {
+        let mut commons = Commons::new(&config, crate::duo::entropy);
+        let (mut client, _) = dial(&mut commons);
+        let opened = answer(&mut client, &mut commons, &with_lines(RESPONSE, &[line]));
+        assert!(matches!(opened, Step::Opened(None)));
+        let (mut next, takes_over) = dial(&mut commons);
+        assert_eq!(takes_over, left);
+        next.retire(&mut commons);
+        client.fail(now, sockeye::Fault::InvalidUtf8, &mut commons, &mut Vec::new());
+        client.retire(&mut commons);
+        assert!(dial(&mut commons).1);
+    }
 }
