@@ -61,8 +61,8 @@ fn message(i: u32) -> Vec<u8> {
     let n = noise(i, 8);
     match n[0] % 8 {
         0 => noise(i, 1 + usize::from(n[1]) * 20),
-        1 => json(i % 3, 40_000 + usize::from(n[1])).into_bytes(),
-        2 => vec![n[2]; 1 + usize::from(n[1]) * 300],
+        1 => json(i % 3, 4_000 + usize::from(n[1]) * 30).into_bytes(),
+        2 => vec![n[2]; 1 + usize::from(n[1]) * 40],
         3 => Vec::new(),
         4 => [noise(i % 5, 700), json(i, 500).into_bytes()].concat(),
         _ => json(i % 9, 1 + usize::from(n[1]) * 8).into_bytes(),
@@ -71,8 +71,8 @@ fn message(i: u32) -> Vec<u8> {
 
 #[test]
 fn s7_1_1_both_sides_stay_in_step_over_hundreds_of_messages_both_ways() {
-    for bits in [9, 12, 15] {
-        for level in [1, 2, 3, 6, 9] {
+    for bits in [9, 14] {
+        for level in [1, 3, 6, 9] {
             let configure = move |config: &mut Config| {
                 with_contexts(config);
                 (config.deflate.level, config.deflate.window_bits_max) = (level, bits);
@@ -83,7 +83,7 @@ fn s7_1_1_both_sides_stay_in_step_over_hundreds_of_messages_both_ways() {
             let (mut ours, mut theirs) = (server(&line, configure), client(&line, configure));
             let mut puff = Puff::default();
             let mut kinds = [0; 2];
-            for i in 0..300 {
+            for i in 0..240 {
                 let message = message(i * 31 + u32::from(bits));
                 let (from, to) = if i % 3 == 0 { (&mut theirs, &mut ours) } else { (&mut ours, &mut theirs) };
                 assert!(from.send(&message[..]));
@@ -97,7 +97,7 @@ fn s7_1_1_both_sides_stay_in_step_over_hundreds_of_messages_both_ways() {
                 }
                 to.feed(&bytes).expect_binary(&message);
             }
-            assert!(kinds[0] > 20 && kinds[1] > 60, "{kinds:?}");
+            assert!(kinds[0] > 20 && kinds[1] > 50, "{kinds:?}");
             assert!(puff.distance_max <= 1 << bits);
         }
     }

@@ -229,9 +229,11 @@ fn s7_2_2_every_truncation_fails_with_1007_and_with_context_takeover_too() {
     ];
     for payload in examples.chain(made) {
         for cut in 0..payload.len() {
-            // Nothing but the block behind a final one may be missing.
-            if Puff::default().inflate(&payload[..cut], 1 << 20).is_ok() {
-                assert_eq!(payload, EXAMPLES[2]);
+            // Cut where a block ends it is a shorter message.
+            if let Ok(message) = Puff::default().inflate(&payload[..cut], 1 << 20) {
+                for mut duo in both(|_| {}) {
+                    duo.feed_frame(0xc2, &payload[..cut]).expect_binary(&message);
+                }
                 continue;
             }
             for mut duo in both(without_contexts).into_iter().chain(both_taking_over(|_| {})) {
