@@ -65,7 +65,24 @@ impl Compressor {
         let all_in = self.codec.total_in() - start_in == payload.len() as u64;
         // Where there is room left, the flush is complete.
         let whole = matches!(status, Ok(Status::Ok)) && all_in && written < out.len();
-        (whole && out[..written].ends_with(&TAIL)).then(|| written - TAIL.len())
+        let len = (whole && out[..written].ends_with(&TAIL)).then(|| written - TAIL.len());
+        if len.is_none() {
+            self.drain();
+        }
+        len
+    }
+
+    /// Has the codec write what it holds of a message that did not fit: [`Compress::reset`] forgets it, but not the
+    /// room it took in a buffer of the codec's, which panics once there is none left.
+    fn drain(&mut self) {
+        let mut rest = [0; 4_096];
+        loop {
+            let start = self.codec.total_out();
+            let status = self.codec.compress(&[], &mut rest, FlushCompress::None);
+            if status.is_err() || self.codec.total_out() - start < rest.len() as u64 {
+                return;
+            }
+        }
     }
 }
 
@@ -310,5 +327,27 @@ mod tests {
         compressor.reset();
         let payload = compress(&mut compressor, b"Hello Hello Hello");
         assert_eq!(inflate(&mut Inflater::new(), &payload, false, 64), Ok(b"Hello Hello Hello".to_vec()));
+    }
+
+    #[test]
+    fn what_does_not_fit_again_and_again_leaves_nothing_behind() {
+        let noise = (0..90_000u32).map(|i| (i.wrapping_mul(i).wrapping_mul(2_654_435_761) >> 21) as u8);
+        let noise: Vec<u8> = noise.collect();
+        for level in 1..=9 {
+            for bits in [9, 15] {
+                let mut compressor = Compressor::new(level, bits);
+                for len in [300, 5_000, 90_000] {
+                    for _ in 0..16 {
+                        for room in [0, 1, 5, len / 2] {
+                            assert_eq!(compressor.compress(&noise[..len], &mut vec![0; room]), None);
+                            compressor.reset();
+                        }
+                    }
+                }
+                let payload = compress(&mut compressor, b"Hello Hello Hello");
+                let inflated = inflate(&mut Inflater::new(), &payload, false, 64);
+                assert_eq!(inflated, Ok(b"Hello Hello Hello".to_vec()));
+            }
+        }
     }
 }
