@@ -72,13 +72,14 @@ impl Compressor {
         len
     }
 
-    /// Has the codec write what it holds of a message that did not fit: [`Compress::reset`] forgets it, but not the
-    /// room it took in a buffer of the codec's, which panics once there is none left.
+    /// Has the codec write what it holds of a message that did not fit, and end its block: [`Compress::reset`] forgets
+    /// what was written, but not the room it took in a buffer of the codec's, which panics once there is none left;
+    /// nor, at level 1, that a block was open.
     fn drain(&mut self) {
         let mut rest = [0; 4_096];
         loop {
             let start = self.codec.total_out();
-            let status = self.codec.compress(&[], &mut rest, FlushCompress::None);
+            let status = self.codec.compress(&[], &mut rest, FlushCompress::Sync);
             if status.is_err() || self.codec.total_out() - start < rest.len() as u64 {
                 return;
             }
@@ -337,16 +338,17 @@ mod tests {
             for bits in [9, 15] {
                 let mut compressor = Compressor::new(level, bits);
                 for len in [300, 5_000, 90_000] {
-                    for _ in 0..16 {
+                    for _ in 0..5 {
                         for room in [0, 1, 5, len / 2] {
                             assert_eq!(compressor.compress(&noise[..len], &mut vec![0; room]), None);
+                            compressor.reset();
+                            let payload = compress(&mut compressor, b"Hello Hello Hello");
+                            let inflated = inflate(&mut Inflater::new(), &payload, false, 64);
+                            assert_eq!(inflated, Ok(b"Hello Hello Hello".to_vec()), "{level}, {bits}");
                             compressor.reset();
                         }
                     }
                 }
-                let payload = compress(&mut compressor, b"Hello Hello Hello");
-                let inflated = inflate(&mut Inflater::new(), &payload, false, 64);
-                assert_eq!(inflated, Ok(b"Hello Hello Hello".to_vec()));
             }
         }
     }
