@@ -2,19 +2,18 @@
 //! one of them.
 
 use super::{
-    Command, ConnId, Fanout, PeerInfo, Sent,
-    context::{Form, Shared},
+    Command, ConnId, PeerInfo, Sent,
     peers::{Peers, flag},
     timers::Wheel,
     topics::Topics,
 };
 use crate::{
     config::Config,
-    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Pool, Role},
+    conn::{Block, Buffer, Commons, Connection, Ending, Fault, Input, Message, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
-        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode},
+        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Opcode},
         handshake::{Refusal, Request},
         mask,
     },
@@ -59,11 +58,9 @@ const REFUSED_MAX: usize = 32;
 /// A queue of so many bytes is let go out though its connection is failed for the budget.
 const SPARED_BYTES: usize = 16 << 10;
 /// The largest message that is sent: a queue is one block.
-const SENDABLE_BYTES_MAX: usize = 1 << 30;
+pub(super) const SENDABLE_BYTES_MAX: usize = 1 << 30;
 /// What the scratch keeps.
 const SCRATCH_BYTES: usize = 4 << 10;
-/// The log's bytes at most: what is published past it is queued for each member on its own.
-const LOG_BYTES_MAX: usize = 4 << 20;
 
 impl Core {
     pub(super) fn new(config: &Config, entropy: fn(&mut [u8])) -> Core {
@@ -272,97 +269,10 @@ impl Core {
         self.queued(now, index)
     }
 
-    /// Queues for one of many a message, which is written into the log once in each form that its members agreed to.
-    #[inline]
-    pub(super) fn send_shared(
-        &mut self,
-        now: Now,
-        index: u32,
-        shared: &mut Shared,
-        message: Message<'_>,
-    ) -> Sent {
-        let conn = &self.peers[index].conn;
-        if conn.role() != Role::Server {
-            return self.send(now, index, message); // each frame of a client's has its own key, §5.3
-        }
-        let window = conn.window(message.as_bytes().len(), &self.commons);
-        if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
-            return Sent::Refused;
-        }
-        let form = match shared.forms[window] {
-            Form::Unmade => self.put_shared(window, shared, message),
-            form => form,
-        };
-        let is_compressed = match form {
-            Form::Log { start, end, compressed } => {
-                self.peers[index].outbox.push_shared(start..end, &self.log, &mut self.commons.pool);
-                self.dirty(index);
-                compressed
-            }
-            _ => self.queue_shared(index, window, shared, message),
-        };
-        if is_compressed {
-            self.peers[index].conn.sent_shared(&mut self.commons);
-        }
-        self.queued(now, index)
-    }
-
-    /// Queues for one of many what the log has no room for; whether it is compressed.
-    #[inline(never)]
-    fn queue_shared(&mut self, index: u32, window: usize, shared: &Shared, message: Message<'_>) -> bool {
-        let kept = shared.kept.iter().find(|(of, _)| *of == window).map(|(_, compressed)| compressed);
-        let payload = kept.map_or(message.as_bytes(), |compressed| compressed);
-        self.queue_frame_of(index, message.opcode(), kept.is_some(), payload);
-        kept.is_some()
-    }
-
-    /// All members have it.
-    #[inline]
-    pub(super) fn end_shared(&mut self, shared: Shared) {
-        for (_, mut compressed) in shared.kept {
-            self.commons.pool.give_buffer(&mut compressed);
-        }
-    }
-
-    /// Writes a message for many into the log, compressed with one window size, or as it is.
-    #[inline(never)]
-    fn put_shared(&mut self, window: usize, shared: &mut Shared, message: Message<'_>) -> Form {
-        let Commons { codecs, pool, .. } = &mut self.commons;
-        let compressed = match window {
-            0 => None,
-            _ => codecs.compress(window, message.as_bytes(), pool),
-        };
-        let is_plain = compressed.is_none();
-        let mut form = match &shared.forms[0] {
-            &plain @ Form::Log { .. } if is_plain => plain, // it is not worth compressing, and is there already
-            _ => {
-                let payload = compressed.as_deref().unwrap_or(message.as_bytes());
-                let mut header = HeaderBytes::bare(message.opcode(), payload.len());
-                if !is_plain {
-                    header = header.compressed();
-                }
-                put_in_log(&mut self.log, header, payload, pool)
-            }
-        };
-        if let Some(mut compressed) = compressed {
-            if let Form::Each = form {
-                shared.kept.push((window, compressed));
-                form = Form::Kept;
-            } else {
-                pool.give_buffer(&mut compressed);
-            }
-        }
-        shared.forms[window] = form;
-        if is_plain {
-            shared.forms[0] = form;
-        }
-        form
-    }
-
     /// Whether one more message may be queued: judged before queueing, whatever its size. Above the hard mark the
     /// peer is given up.
     #[inline]
-    fn may_queue(&mut self, index: u32) -> bool {
+    pub(super) fn may_queue(&mut self, index: u32) -> bool {
         if self.is_over_budget() {
             self.relieve();
         }
@@ -379,7 +289,7 @@ impl Core {
     }
 
     #[inline]
-    fn queued(&mut self, now: Now, index: u32) -> Sent {
+    pub(super) fn queued(&mut self, now: Now, index: u32) -> Sent {
         let soft = self.commons.limits.outbox_bytes_soft as usize;
         if self.peers[index].outbox.len() <= soft {
             return Sent::Queued;
@@ -448,7 +358,7 @@ impl Core {
     }
 
     #[inline]
-    fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
+    pub(super) fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
         let peer = &mut self.peers[index];
         let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
         let (mut header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);
@@ -701,23 +611,5 @@ impl Core {
             // What is due at once is due at the next look: a look never makes another one.
             self.wheel.schedule(index, at.max(now.tick.after(1)), now.tick);
         }
-    }
-}
-
-fn put_in_log(log: &mut Buffer, header: HeaderBytes, payload: &[u8], pool: &mut Pool) -> Form {
-    if log.len() + header.len() + payload.len() > LOG_BYTES_MAX {
-        return Form::Each;
-    }
-    let start = log.len() as u32;
-    pool.reserve(log, header.len() + payload.len());
-    log.extend_from_slice(&header);
-    log.extend_from_slice(payload);
-    Form::Log { start, end: log.len() as u32, compressed: header.is_compressed() }
-}
-
-impl Fanout {
-    /// Members in all.
-    pub fn members(&self) -> u32 {
-        self.queued + self.backlogged + self.refused
     }
 }

@@ -5,6 +5,7 @@
 
 mod context;
 mod core;
+mod fanout;
 mod handler;
 mod outbox;
 mod peers;
