@@ -976,3 +976,93 @@ fn a_server_that_stops_does_not_wait_for_whom_it_dials() {
     assert_eq!(server.handler().0[0], DialError::Lost(Lost::Stopped));
     assert_eq!(server.connections(), 0);
 }
+
+/// Comes back each time it is sent away.
+struct Returning {
+    dial: Dial,
+    visits: u32,
+}
+
+impl Handler for Returning {
+    fn on_open(&mut self, _: &mut Context<'_>, _: ConnId) {
+        self.visits += 1;
+    }
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    fn on_close(&mut self, cx: &mut Context<'_>, _: ConnId, closed: &Closed<'_>) {
+        assert_eq!((closed.code, closed.was_clean), (CloseCode::RESTART, true));
+        if self.visits >= 200 {
+            cx.shutdown();
+        } else {
+            cx.dial(self.dial.clone());
+        }
+    }
+    fn on_dial_failed(&mut self, _: &mut Context<'_>, _: ConnId, error: &DialError) {
+        panic!("{error}");
+    }
+}
+
+/// Sends everybody away.
+struct Away;
+
+impl Handler for Away {
+    fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        cx.close(id, CloseCode::RESTART, "");
+    }
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+}
+
+#[test]
+fn a_handler_dials_anew_when_a_connection_ends_and_places_are_used_again() {
+    let running = serve(|_| {}, Away);
+    let dial = Dial::new(running.address.ip().to_string(), running.address.port());
+    let mut server = Server::unbound(Config::default(), Returning { dial, visits: 0 }).unwrap();
+    server.act(|returning, cx| cx.dial(returning.dial.clone()));
+    server.run().unwrap();
+    assert!(server.handler().visits >= 200);
+}
+
+/// Counts what becomes of its dials.
+#[derive(Default)]
+struct Counting {
+    opened: usize,
+    refused: usize,
+    closed: usize,
+}
+
+impl Handler for Counting {
+    fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        self.opened += 1;
+        cx.close(id, CloseCode::NORMAL, "");
+    }
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    fn on_dial_failed(&mut self, _: &mut Context<'_>, _: ConnId, error: &DialError) {
+        match error {
+            DialError::Connect { kind: ErrorKind::ConnectionRefused, .. } => self.refused += 1,
+            DialError::Closed => self.closed += 1,
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn names_are_resolved_beside_the_loop_many_at_a_time() {
+    let running = serve(|_| {}, Echo);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut server = Server::unbound(Config::default(), Counting::default()).unwrap();
+    server.act(|_, cx| {
+        for _ in 0..50 {
+            // No address as Rust reads it, so the resolver is asked; and it needs nobody's help.
+            cx.dial(Dial::new("127.1", running.address.port()));
+            cx.dial(Dial::new("127.1", nobody));
+            let dropped = cx.dial(Dial::new("127.1", running.address.port()));
+            assert!(cx.close(dropped, CloseCode::NORMAL, ""));
+        }
+    });
+    while server.connections() > 0 {
+        assert!(server.turn(Some(PATIENCE)).unwrap());
+    }
+    let Counting { opened, refused, closed } = *server.handler();
+    assert_eq!((opened, refused, closed), (50, 50, 50));
+}
