@@ -317,7 +317,7 @@ fn headers_and_credentials_are_sent_and_the_handshakes_own_are_refused() {
     drop(ws);
     server.done();
     options.headers.push(header("Host", "other"));
-    let refused = WebSocket::connect_with("ws://127.0.0.1/", &[], options).map(|_| ());
+    let refused = WebSocket::connect_with("ws://127.0.0.1/", &[], options);
     assert!(matches!(refused, Err(Error::Header { .. })), "{refused:?}");
 }
 
@@ -359,6 +359,19 @@ fn another_thread_sends_and_closes_while_this_one_waits() {
     let sender = thread.join().unwrap();
     drop(ws);
     assert!(matches!(sender.send("to nobody"), Err(Error::Remote(_))));
+}
+
+#[test]
+fn a_websocket_may_live_on_any_thread() {
+    let running = serve(|_| {}, Echo);
+    let mut ws = opened(&running.url());
+    let thread = thread::spawn(move || {
+        ws.send("there").unwrap();
+        (next(&mut ws), ws)
+    });
+    let (event, ws) = thread.join().unwrap();
+    assert_eq!(event, text("there"));
+    assert_eq!(format!("{ws:?}"), format!("WebSocket {{ url: {:?}, ready_state: Open, .. }}", running.url()));
 }
 
 #[test]

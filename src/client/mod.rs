@@ -17,7 +17,7 @@ use crate::{
     time::Tick,
     wire::close::{CloseCode, REASON_BYTES_MAX},
 };
-use std::{net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 /// A connection to a server, with the states, events and rules of the WebSocket object in browsers.
 ///
@@ -336,6 +336,15 @@ impl WebSocket {
         if let Err(error) = self.server.turn(Some(Duration::ZERO)) {
             self.server.handler_mut().break_off(error.to_string());
         }
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("url", &self.url)
+            .field("ready_state", &self.ready_state)
+            .finish_non_exhaustive()
     }
 }
 
