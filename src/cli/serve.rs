@@ -1,6 +1,6 @@
 //! `sockeye serve`: a server that echoes, with every limit as a flag, until a signal ends it.
 
-use super::{CANNOT_BIND, FAILED, OK, USAGE};
+use super::{CANNOT_BIND, FAILED, OK, USAGE, bytes, bytes_u32};
 use clap::Args;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -157,6 +157,7 @@ impl Default for Arguments {
         let matches = command.get_matches_from(["sockeye", "serve"]);
         match super::Tool::from_arg_matches(&matches) {
             Ok(super::Tool::Serve(arguments)) => *arguments,
+            Ok(other) => unreachable!("it was asked to serve, not {other:?}"),
             Err(error) => error.exit(),
         }
     }
@@ -280,25 +281,6 @@ impl FromStr for Address {
     }
 }
 
-/// A number of bytes: digits, and perhaps KiB, MiB or GiB.
-fn bytes(text: &str) -> Result<u64, String> {
-    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("", 0)];
-    let (digits, shift) = units
-        .iter()
-        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), *shift)))
-        .expect("every text ends in nothing");
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| format!("'{text}' is no size: give a number of bytes, such as 65536, 64KiB or 1MiB"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is more than any machine has"))
-}
-
-/// As [`bytes`], for what is never more than 4 GiB.
-fn bytes_u32(text: &str) -> Result<u32, String> {
-    let number = bytes(text)?;
-    u32::try_from(number).map_err(|_| format!("{number} bytes are too many: at most {}", u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,15 +291,5 @@ mod tests {
         assert_eq!((config.limits, config.keepalive), (Limits::default(), Keepalive::default()));
         assert_eq!(config.deflate, Deflate::default());
         assert_eq!(config.listen, [DEFAULT_LISTEN]);
-    }
-
-    #[test]
-    fn sizes_are_bytes_or_have_a_unit() {
-        for (text, bytes) in [("65536", 65_536), ("64KiB", 65_536), ("1 MiB", 1 << 20), ("5GiB", 5 << 30)] {
-            assert_eq!(super::bytes(text), Ok(bytes));
-        }
-        for text in ["", "KiB", "1kb", "-1", "99999999999999999999", "99999999999GiB"] {
-            assert!(super::bytes(text).is_err(), "{text}");
-        }
     }
 }

@@ -213,6 +213,8 @@ impl<H: Handler> Engine<H> {
         let Some(index) = self.core.peers.find(id) else { return };
         self.core.dialling.remove(&index);
         self.core.peers.set_address(index, address);
+        let (head, _) = self.core.peers[index].outbox.slices(&self.core.log);
+        self.handler.on_request(id, head);
         self.handle_writable(id);
     }
 

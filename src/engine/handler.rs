@@ -37,6 +37,9 @@ pub trait Handler {
         Upgrade::accept()
     }
 
+    /// A connection that was dialled has a socket, to which its request is about to be written: `head` is all of it.
+    fn on_request(&mut self, _id: ConnId, _head: &[u8]) {}
+
     /// A server that was dialled accepted: `on_open` follows.
     fn on_response(&mut self, _cx: &mut Context<'_>, _id: ConnId, _response: &Response<'_>) {}
 
@@ -51,6 +54,10 @@ pub trait Handler {
 
     /// The outbox of a connection that was above its soft mark is at or below it again.
     fn on_drain(&mut self, _cx: &mut Context<'_>, _id: ConnId) {}
+
+    /// A Pong came: the answer to a Ping of [`Context::ping`] or of the keepalive (whose payload is empty), or one
+    /// that nobody asked for. RFC 6455 §5.5.3
+    fn on_pong(&mut self, _cx: &mut Context<'_>, _id: ConnId, _payload: &[u8]) {}
 
     /// The connection is over, in whichever way.
     fn on_close(&mut self, _cx: &mut Context<'_>, _id: ConnId, _closed: &Closed<'_>) {}

@@ -172,7 +172,7 @@ impl<H: Handler> Engine<H> {
                 Ok(Step::Pending) => break,
                 step => {
                     // What follows is queued behind the replies so far, but for a Pong that goes back in place too.
-                    if !matches!(step, Ok(Step::Ping(_) | Step::Pong(_))) {
+                    if !matches!(step, Ok(Step::Ping(_))) {
                         self.core.move_reply(index, input);
                     }
                     match step {
@@ -189,7 +189,8 @@ impl<H: Handler> Engine<H> {
                         Ok(Step::Failed(error)) => {
                             self.dial_failed(now, index, &DialError::Response(error));
                         }
-                        Ok(Step::Pong(_) | Step::Message(_) | Step::Pending) => {}
+                        Ok(Step::Pong(range)) => self.ponged(now, index, input.get(range)),
+                        Ok(Step::Message(_) | Step::Pending) => {}
                         Err(fault) => self.fail(now, index, fault),
                     }
                 }
@@ -619,6 +620,14 @@ impl<H: Handler> Engine<H> {
         if opened {
             let id = self.core.peers.id(index);
             self.handler.on_close(&mut Context::of(&mut self.core, now, index), id, closed);
+        }
+    }
+
+    /// A Pong came, which after our Close is of no interest any more. §5.5.3
+    fn ponged(&mut self, now: Now, index: u32, payload: &[u8]) {
+        if self.core.is_open(index) {
+            let id = self.core.peers.id(index);
+            self.handler.on_pong(&mut Context::of(&mut self.core, now, index), id, payload);
         }
     }
 

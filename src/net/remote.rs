@@ -176,7 +176,9 @@ impl Remote {
         Ok(())
     }
 
-    pub(super) fn wake(&self) {
+    /// Ends the wait of `Server::turn`, for whoever calls it to look at something else; costs nothing if it was woken
+    /// already.
+    pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::AcqRel) {
             // It fails only when the loop, and so the other end, is gone.
             let _ = self.0.waker.wake();

@@ -1,10 +1,11 @@
-"""Judges a report of the Autobahn suite: tally by group and behaviour, a line for each case not as demanded.
+"""Judges reports of the Autobahn suite: tally by group and behaviour, a line for each case not as demanded.
 
-usage: tally.py REPORTS LOG DEMAND...
+usage: tally.py REPORTS LOGS DEMAND...
 
-REPORTS is the directory wstest wrote to and LOG its output, which names the cases it set out to run. A DEMAND is
-"6=145" (group 6 has exactly that many cases) or a pattern such as "5.*" or "7.1.6" (it has at least one).
-Demanded of each case is OK for its behaviour and for its closing. Exit code 0 if all is so, else 1.
+REPORTS has a directory for each process of wstest, which wrote its report to it, and LOGS its output as *.log, which
+names the cases it set out to run. A DEMAND is "6=145" (group 6 has exactly that many cases) or a pattern such as "5.*"
+or "7.1.6" (it has at least one). Demanded of each case is OK for its behaviour and for its closing. Exit code 0 if
+all is so, else 1.
 Runs on Python 2.7 and 3.
 """
 
@@ -12,6 +13,7 @@ from __future__ import print_function
 
 import ast
 import collections
+import glob
 import io
 import json
 import os
@@ -25,13 +27,12 @@ INFORMATIONAL = {"7.1.6", "7.13.1", "7.13.2"}
 MISSING_SHOWN = 10
 
 
-def main(reports, log, demands):
-    results = list(load_json(reports, "index.json").values())
-    results = results[0] if len(results) == 1 else {}
-    planned = read_planned(log)
+def main(reports, logs, demands):
+    results = read_results(reports)
+    planned = read_planned(logs)
     print_tally(results)
 
-    faults = ["%-8s %s" % (case, describe(reports, results[case])) for case in in_order(results)
+    faults = ["%-8s %s" % (case, describe(results[case])) for case in in_order(results)
               if not is_as_demanded(case, results[case])]
     missing = in_order(planned - set(results))
     faults += ["%-8s no result, though it was to be run" % case for case in missing[:MISSING_SHOWN]]
@@ -80,9 +81,9 @@ def tally(members, field):
     return ", ".join("%d %s" % (counts[behavior], behavior) for behavior in order)
 
 
-def describe(reports, result):
+def describe(result):
     name = result["reportfile"]
-    detail = load_json(reports, name)
+    detail = load_json(result["directory"], name)
     parts = []
     if result["behavior"] != "OK":
         parts.append("behavior %s: %s" % (result["behavior"], first_line(detail["result"])))
@@ -96,13 +97,27 @@ def first_line(text):
     return text.split("\n")[0][:160]
 
 
-def read_planned(log):
-    """The cases wstest said it would run; empty if it never got there."""
-    with io.open(log, encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            if line.startswith("Cases = ["):
-                return set(ast.literal_eval(line[len("Cases = "):].strip()))
-    return set()
+def read_results(reports):
+    """The results of all processes by case, each with the directory it was found in."""
+    results = {}
+    for directory in sorted(glob.glob(os.path.join(reports, "*"))):
+        # A process that broke off wrote none; its cases are missed below.
+        if os.path.exists(os.path.join(directory, "index.json")):
+            for agent in load_json(directory, "index.json").values():
+                for case, result in agent.items():
+                    results[case] = dict(result, directory=directory)
+    return results
+
+
+def read_planned(logs):
+    """The cases wstest said it would run."""
+    planned = set()
+    for log in glob.glob(os.path.join(logs, "*.log")):
+        with io.open(log, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("Cases = ["):
+                    planned.update(ast.literal_eval(line[len("Cases = "):].strip()))
+    return planned
 
 
 def load_json(directory, name):

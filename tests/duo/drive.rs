@@ -35,6 +35,7 @@ pub enum On<'a> {
     DialFailed,
     Open,
     Message(Message<'a>),
+    Pong(&'a [u8]),
     Drain,
     Close(&'a Closed<'a>),
     Tick,
@@ -94,6 +95,12 @@ impl Handler for Script {
     fn on_drain(&mut self, cx: &mut Context<'_>, id: ConnId) {
         assert!(self.open.contains(&id), "on_drain of {id}, which is not open");
         self.tell(cx, Some(id), Seen::Drain, On::Drain);
+    }
+
+    /// Not among what is seen: Pongs are answers, and few tests are about them.
+    fn on_pong(&mut self, cx: &mut Context<'_>, id: ConnId, payload: &[u8]) {
+        assert!(self.open.contains(&id), "a Pong of {id}, which is not open");
+        (self.act)(cx, Some(id), On::Pong(payload));
     }
 
     fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {

@@ -388,7 +388,7 @@ fn b_is_given_up(room: usize, messages: &[&str]) {
         On::Close(_) => {
             assert_eq!(cx.send(peers[0], "b left"), Sent::Queued);
         }
-        On::Drain | On::Tick | On::Response | On::DialFailed => {}
+        On::Pong(_) | On::Drain | On::Tick | On::Response | On::DialFailed => {}
     };
     let small = |config: &mut sockeye::Config| {
         (config.limits.outbox_bytes_soft, config.limits.outbox_bytes_max) = (1_000, 2_000);

@@ -127,6 +127,33 @@ fn what_is_queued_when_tcp_ends_is_still_written() {
     drive.take(id, usize::MAX).expect(id, &said("a")).expect_gone(id);
 }
 
+// ------------------------------------------------------------------ on_pong
+
+#[test]
+fn a_pong_is_told_of_in_its_place_among_the_messages() {
+    let mut drive = Drive::new(|cx, id, on| match (id, on) {
+        (Some(id), On::Message(message)) => _ = cx.send(id, message),
+        (Some(id), On::Pong(payload)) => _ = cx.send(id, Message::Binary(payload)),
+        _ => {}
+    });
+    let id = drive.open();
+    let sent = [text("before"), masked(0x8a, b"7"), text("after"), masked(0x8a, b"")].concat();
+    let told = [said("before"), bare(0x82, b"7"), said("after"), bare(0x82, b"")].concat();
+    drive.feed(id, &sent).expect(id, &told);
+    // In the middle of a message, §5.4.
+    let sent = [masked(0x01, b"o"), masked(0x8a, b"8"), masked(0x80, b"ne")].concat();
+    drive.feed(id, &sent).expect(id, &[bare(0x82, b"8"), said("one")].concat());
+    drive.expect_text(id, "before").expect_text(id, "after").expect_text(id, "one");
+}
+
+#[test]
+fn after_our_close_no_pong_is_told_of() {
+    let mut drive = Drive::new(|_, _, on| assert!(!matches!(on, On::Pong(_))));
+    let id = drive.open();
+    drive.act(|cx| cx.close(id, CloseCode::NORMAL, ""));
+    drive.feed(id, &masked(0x8a, b"")).expect(id, &bare(0x88, &close_body(1000, "")));
+}
+
 // ------------------------------------------------------------------ closing
 
 #[test]
