@@ -85,7 +85,7 @@ fn s7_2_1_what_is_published_or_broadcast_is_compressed_once_for_each_set_of_para
 
 #[test]
 fn s7_2_1_what_does_not_shrink_or_is_short_goes_plain_to_every_member() {
-    let mut drive = Drive::with(|config| with_contexts(config), |_, _, _| {});
+    let mut drive = Drive::with(with_contexts, |_, _, _| {});
     let members = members(&mut drive);
     let ids: Vec<ConnId> = members.keys().copied().collect();
     for message in [noise(3, 5_000), b"".to_vec(), b"ab".to_vec()] {
