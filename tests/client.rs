@@ -415,10 +415,16 @@ fn calls_that_the_standard_forbids_are_errors_by_its_names_and_change_nothing() 
 
 #[test]
 fn a_close_while_connecting_fails_the_connection() {
-    let server = scripted(|mut peer| peer.expect_end());
+    let (report, reports) = mpsc::channel();
+    let server = scripted(move |mut peer| {
+        report.send(()).unwrap();
+        peer.expect_end();
+    });
     let mut ws = WebSocket::connect(&server.url, &[]).unwrap();
-    // Connected, and not answered.
-    assert_eq!(ws.next_event_within(Duration::from_millis(50)), None);
+    // Until it is connected, and has asked, and is not answered.
+    while reports.try_recv().is_err() {
+        assert_eq!(ws.next_event_within(Duration::from_millis(5)), None);
+    }
     ws.close(Some(1000), "never mind").unwrap();
     assert_eq!(ws.ready_state(), ReadyState::Closing);
     expect_failure(&mut ws, &["closed before it was open"]);
@@ -743,9 +749,10 @@ fn buffered_amount_is_the_payload_that_the_network_has_not_taken() {
 
 #[test]
 fn what_was_queued_when_the_connection_is_lost_is_counted_for_ever() {
-    let server = scripted(|peer| {
+    let (go, gone) = mpsc::channel();
+    let server = scripted(move |peer| {
         let peer = peer.open();
-        thread::sleep(Duration::from_millis(1)); // nothing depends on how long
+        gone.recv_timeout(PATIENCE).unwrap();
         peer.reset();
     });
     let mut ws = opened(&server.url);
@@ -755,6 +762,7 @@ fn what_was_queued_when_the_connection_is_lost_is_counted_for_ever() {
         ws.send(&message[..]).unwrap();
         sent += message.len();
     }
+    go.send(()).unwrap();
     expect_failure(&mut ws, &["lost"]);
     let waits = ws.buffered_amount();
     assert!(waits > 0 && waits <= sent as u64);
