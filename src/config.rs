@@ -144,11 +144,14 @@ pub struct Limits {
     /// An unfinished message that brings no byte for so long fails the connection with 1008. Default 20,000 ms.
     /// 0: never. Time in which the server itself does not read the peer is not counted.
     pub message_idle_ms_max: u32,
-    /// Largest request head, in bytes. Default 16 KiB. Past it: 431. Held per connection until it is whole.
+    /// Largest head of a request, or of the answer to one of ours, in bytes. Default 16 KiB. Past it: 431, or the dial
+    /// fails. Held per connection until it is whole.
     pub head_bytes_max: u32,
-    /// Most header lines in a request. Default 100. Past it: 431.
+    /// Most header lines in a head. Default 100. Past it: 431, or the dial fails.
     pub headers_max: u32,
     /// Longest opening handshake, from accept to 101, however the bytes come. Default 10,000 ms. Past it: 408.
+    ///
+    /// Of a connection that is dialled, with resolving the name and connecting before it. Past it: the dial fails.
     pub handshake_ms_max: u32,
     /// Longest closing handshake, from our Close until the peer's. Default 5,000 ms. Past it: TCP is dropped.
     pub closing_ms_max: u32,
@@ -162,8 +165,8 @@ pub struct Limits {
     pub read_bytes_max: u32,
     /// Soft mark of an outbox, in bytes. Default 256 KiB.
     ///
-    /// Above it a peer is not read any more, `send` answers `Backlogged`, and of its Pings only the latest is
-    /// answered; `on_drain` is called when it falls to the mark.
+    /// Above it a client is not read any more, `send` answers `Backlogged`, and of its Pings only the latest is
+    /// answered; `on_drain` is called when it falls to the mark. A server that was dialled is read all the same.
     pub outbox_bytes_soft: u32,
     /// Hard mark of an outbox, in bytes. Default 1 MiB. At or above it before a send: the send is refused and
     /// the connection closed with 1013.
@@ -176,11 +179,12 @@ pub struct Limits {
     /// Room above the hard mark that only control frames may use, in bytes. Default 4 KiB. Past it they are
     /// dropped, a Close excepted.
     pub control_bytes_reserve: u32,
-    /// Most connections at a time. Default 0: the process's descriptor limit less 64. Past it: 503.
+    /// Most connections at a time, accepted and dialled together. Default 0: the process's descriptor limit less 64.
+    /// Past it: 503, or the dial fails.
     ///
     /// An idle connection costs some 170 bytes here and some 5 KiB in the kernel.
     pub connections_max: u32,
-    /// Most connections at a time from one address. Default 0: any number. Past it: 503.
+    /// Most connections accepted from one address at a time. Default 0: any number. Past it: 503.
     ///
     /// Costs a table entry per address. Unix-domain peers have no address and are not counted.
     pub connections_per_address_max: u32,

@@ -9,7 +9,7 @@ use duo::{
     masked, show,
 };
 use proptest::{collection::vec, prelude::*};
-use sockeye::{ClientRequest, Config, Role, wire::deflate::Compressor};
+use sockeye::{ClientRequest, Config, Dial, Role, wire::deflate::Compressor};
 
 /// What a connection's peer sends, from the first byte of its handshake, and a name for it.
 struct Script {
@@ -268,12 +268,19 @@ struct Outcome<E> {
 }
 
 /// Through the engine, whose handler echoes.
-fn engine<'p>(pieces: impl Iterator<Item = &'p [u8]>, path: Path) -> Outcome<Seen> {
+fn engine<'p>(role: Role, pieces: impl Iterator<Item = &'p [u8]>, path: Path) -> Outcome<Seen> {
     let mut drive = Drive::with(config, echo);
     if path.direct {
         drive = drive.read_direct();
     }
-    let id = drive.accept();
+    let id = match role {
+        Role::Server => drive.accept(),
+        Role::Client => {
+            let id = drive.act(|cx| cx.dial(Dial::new("localhost", 80)));
+            drive.connect(id);
+            id
+        }
+    };
     drive.take_by(id, path.per_write);
     for piece in pieces {
         drive.feed(id, piece);
@@ -308,15 +315,14 @@ fn same<E: std::fmt::Debug + PartialEq>(script: &Script, how: &str, got: &Outcom
 /// Both paths in, each cut at these places only.
 fn cut_at(role: Role, script: &Script, cuts: impl Iterator<Item = usize>) {
     let bytes = &script.bytes[..];
-    let by_engine = engine(std::iter::once(bytes), INPUT);
+    let by_engine = engine(role, std::iter::once(bytes), INPUT);
     let by_connection = connection(role, std::iter::once(bytes), INPUT);
     for cut in cuts {
         let pieces = || [&bytes[..cut], &bytes[cut..]].into_iter();
         for path in [INPUT, DIRECT] {
             let how = || format!("cut at {cut}, {path:?}");
-            if role == Role::Server {
-                same(script, &how(), &engine(pieces(), path), &by_engine);
-            } else {
+            same(script, &how(), &engine(role, pieces(), path), &by_engine);
+            if role == Role::Client {
                 same(script, &how(), &connection(role, pieces(), path), &by_connection);
             }
         }
@@ -429,14 +435,12 @@ fn either_role_does_the_same_in_pieces_of_one_size() {
 
 fn check_pieces(role: Role, script: &Script, sizes: &[usize]) {
     let bytes = &script.bytes[..];
-    let by_engine = engine(std::iter::once(bytes), INPUT);
+    let by_engine = engine(role, std::iter::once(bytes), INPUT);
     let by_connection = connection(role, std::iter::once(bytes), INPUT);
     for &size in sizes {
         for path in [INPUT, DIRECT] {
             let how = format!("in pieces of {size}, {path:?}");
-            if role == Role::Server {
-                same(script, &how, &engine(bytes.chunks(size), path), &by_engine);
-            }
+            same(script, &how, &engine(role, bytes.chunks(size), path), &by_engine);
             same(script, &how, &connection(role, bytes.chunks(size), path), &by_connection);
         }
     }
@@ -444,19 +448,23 @@ fn check_pieces(role: Role, script: &Script, sizes: &[usize]) {
 
 #[test]
 fn engine_and_connection_do_the_same() {
-    let compressed =
-        compressed_scripts(Role::Server).into_iter().chain(large_compressed_scripts(Role::Server));
-    for script in scripts(Role::Server).into_iter().chain(large_scripts(Role::Server)).chain(compressed) {
-        let by_engine = engine(std::iter::once(&script.bytes[..]), INPUT);
-        let by_connection = connection(Role::Server, std::iter::once(&script.bytes[..]), INPUT);
-        assert!(by_engine.out == by_connection.out, "'{}': {}", script.name, show(&by_engine.out));
-        let messages = |seen: &&Seen| matches!(seen, Seen::Text(_) | Seen::Binary(_));
-        let told = |event: &&Event| matches!(event, Event::Text(_) | Event::Binary(_));
-        let (seen, told) = (
-            by_engine.events.iter().filter(messages).count(),
-            by_connection.events.iter().filter(told).count(),
-        );
-        assert_eq!(seen, told, "'{}'", script.name);
+    for role in [Role::Server, Role::Client] {
+        let plain = scripts(role).into_iter().chain(large_scripts(role)).map(|script| (script, false));
+        let compressed = compressed_scripts(role).into_iter().chain(large_compressed_scripts(role));
+        for (script, compressed) in plain.chain(compressed.map(|script| (script, true))) {
+            let by_engine = engine(role, std::iter::once(&script.bytes[..]), INPUT);
+            let by_connection = connection(role, std::iter::once(&script.bytes[..]), INPUT);
+            // An engine sends a message on in the compressed form it came in, and a connection compresses it anew.
+            let same = compressed || by_engine.out == by_connection.out;
+            assert!(same, "'{}': {}", script.name, show(&by_engine.out));
+            let messages = |seen: &&Seen| matches!(seen, Seen::Text(_) | Seen::Binary(_));
+            let told = |event: &&Event| matches!(event, Event::Text(_) | Event::Binary(_));
+            let (seen, told) = (
+                by_engine.events.iter().filter(messages).count(),
+                by_connection.events.iter().filter(told).count(),
+            );
+            assert_eq!(seen, told, "'{}'", script.name);
+        }
     }
 }
 
@@ -487,22 +495,29 @@ fn the_scripts_do_what_their_names_say() {
 
 #[test]
 fn a_socket_that_takes_few_bytes_by_a_write_gets_the_same_bytes() {
-    for script in scripts(Role::Server).into_iter().chain(compressed_scripts(Role::Server)) {
-        let whole = engine(std::iter::once(&script.bytes[..]), INPUT);
-        for per_write in [1, 2, 3, 7, 50, 129] {
-            for size in [usize::MAX, 1, 40] {
-                let pieces = script.bytes.chunks(size.min(script.bytes.len()));
-                let got = engine(pieces, Path { direct: false, per_write });
-                same(&script, &format!("in pieces of {size}, {per_write} bytes by a write"), &got, &whole);
+    for role in [Role::Server, Role::Client] {
+        for script in scripts(role).into_iter().chain(compressed_scripts(role)) {
+            let whole = engine(role, std::iter::once(&script.bytes[..]), INPUT);
+            for per_write in [1, 2, 3, 7, 50, 129] {
+                for size in [usize::MAX, 1, 40] {
+                    let pieces = script.bytes.chunks(size.min(script.bytes.len()));
+                    let got = engine(role, pieces, Path { direct: false, per_write });
+                    same(
+                        &script,
+                        &format!("in pieces of {size}, {per_write} bytes by a write"),
+                        &got,
+                        &whole,
+                    );
+                }
             }
         }
-    }
-    for script in large_scripts(Role::Server) {
-        let whole = engine(std::iter::once(&script.bytes[..]), INPUT);
-        for per_write in [100, 1_023, 65_535] {
-            for path in [INPUT, DIRECT] {
-                let got = engine(script.bytes.chunks(9_000), Path { per_write, ..path });
-                same(&script, &format!("{path:?}, {per_write} bytes by a write"), &got, &whole);
+        for script in large_scripts(role) {
+            let whole = engine(role, std::iter::once(&script.bytes[..]), INPUT);
+            for per_write in [100, 1_023, 65_535] {
+                for path in [INPUT, DIRECT] {
+                    let got = engine(role, script.bytes.chunks(9_000), Path { per_write, ..path });
+                    same(&script, &format!("{path:?}, {per_write} bytes by a write"), &got, &whole);
+                }
             }
         }
     }
@@ -511,7 +526,7 @@ fn a_socket_that_takes_few_bytes_by_a_write_gets_the_same_bytes() {
 #[test]
 fn a_socket_that_blocks_at_any_byte_gets_the_same_bytes_in_the_end() {
     for script in scripts(Role::Server).into_iter().chain(compressed_scripts(Role::Server)) {
-        let whole = engine(std::iter::once(&script.bytes[..]), INPUT);
+        let whole = engine(Role::Server, std::iter::once(&script.bytes[..]), INPUT);
         for room in 0..=whole.out.len() {
             let mut drive = Drive::with(config, echo);
             let id = drive.accept();
@@ -616,8 +631,6 @@ fn check_random(role: Role, script: &Script, lengths: &[usize], path: Path) {
     let how = format!("in pieces of {lengths:?}, {path:?}");
     let whole = connection(role, std::iter::once(bytes), INPUT);
     same(script, &how, &connection(role, pieces(bytes, lengths), path), &whole);
-    if role == Role::Server {
-        let whole = engine(std::iter::once(bytes), INPUT);
-        same(script, &how, &engine(pieces(bytes, lengths), path), &whole);
-    }
+    let whole = engine(role, std::iter::once(bytes), INPUT);
+    same(script, &how, &engine(role, pieces(bytes, lengths), path), &whole);
 }

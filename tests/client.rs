@@ -317,7 +317,7 @@ fn headers_and_credentials_are_sent_and_the_handshakes_own_are_refused() {
     drop(ws);
     server.done();
     options.headers.push(header("Host", "other"));
-    let refused = WebSocket::connect_with("ws://127.0.0.1/", &[], options).map(|_| ());
+    let refused = WebSocket::connect_with("ws://127.0.0.1/", &[], options);
     assert!(matches!(refused, Err(Error::Header { .. })), "{refused:?}");
 }
 
@@ -362,6 +362,19 @@ fn another_thread_sends_and_closes_while_this_one_waits() {
 }
 
 #[test]
+fn a_websocket_may_live_on_any_thread() {
+    let running = serve(|_| {}, Echo);
+    let mut ws = opened(&running.url());
+    let thread = thread::spawn(move || {
+        ws.send("there").unwrap();
+        (next(&mut ws), ws)
+    });
+    let (event, ws) = thread.join().unwrap();
+    assert_eq!(event, text("there"));
+    assert_eq!(format!("{ws:?}"), format!("WebSocket {{ url: {:?}, ready_state: Open, .. }}", running.url()));
+}
+
+#[test]
 fn who_is_dropped_goes_away_with_1001() {
     let server = scripted(|peer| {
         let mut peer = peer.open();
@@ -402,10 +415,16 @@ fn calls_that_the_standard_forbids_are_errors_by_its_names_and_change_nothing() 
 
 #[test]
 fn a_close_while_connecting_fails_the_connection() {
-    let server = scripted(|mut peer| peer.expect_end());
+    let (report, reports) = mpsc::channel();
+    let server = scripted(move |mut peer| {
+        report.send(()).unwrap();
+        peer.expect_end();
+    });
     let mut ws = WebSocket::connect(&server.url, &[]).unwrap();
-    // Connected, and not answered.
-    assert_eq!(ws.next_event_within(Duration::from_millis(50)), None);
+    // Until it is connected, and has asked, and is not answered.
+    while reports.try_recv().is_err() {
+        assert_eq!(ws.next_event_within(Duration::from_millis(5)), None);
+    }
     ws.close(Some(1000), "never mind").unwrap();
     assert_eq!(ws.ready_state(), ReadyState::Closing);
     expect_failure(&mut ws, &["closed before it was open"]);
@@ -730,9 +749,10 @@ fn buffered_amount_is_the_payload_that_the_network_has_not_taken() {
 
 #[test]
 fn what_was_queued_when_the_connection_is_lost_is_counted_for_ever() {
-    let server = scripted(|peer| {
+    let (go, gone) = mpsc::channel();
+    let server = scripted(move |peer| {
         let peer = peer.open();
-        thread::sleep(Duration::from_millis(1)); // nothing depends on how long
+        gone.recv_timeout(PATIENCE).unwrap();
         peer.reset();
     });
     let mut ws = opened(&server.url);
@@ -742,6 +762,7 @@ fn what_was_queued_when_the_connection_is_lost_is_counted_for_ever() {
         ws.send(&message[..]).unwrap();
         sent += message.len();
     }
+    go.send(()).unwrap();
     expect_failure(&mut ws, &["lost"]);
     let waits = ws.buffered_amount();
     assert!(waits > 0 && waits <= sent as u64);
@@ -975,4 +996,94 @@ fn a_server_that_stops_does_not_wait_for_whom_it_dials() {
     assert_eq!(server.handler().0.len(), 3);
     assert_eq!(server.handler().0[0], DialError::Lost(Lost::Stopped));
     assert_eq!(server.connections(), 0);
+}
+
+/// Comes back each time it is sent away.
+struct Returning {
+    dial: Dial,
+    visits: u32,
+}
+
+impl Handler for Returning {
+    fn on_open(&mut self, _: &mut Context<'_>, _: ConnId) {
+        self.visits += 1;
+    }
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    fn on_close(&mut self, cx: &mut Context<'_>, _: ConnId, closed: &Closed<'_>) {
+        assert_eq!((closed.code, closed.was_clean), (CloseCode::RESTART, true));
+        if self.visits >= 200 {
+            cx.shutdown();
+        } else {
+            cx.dial(self.dial.clone());
+        }
+    }
+    fn on_dial_failed(&mut self, _: &mut Context<'_>, _: ConnId, error: &DialError) {
+        panic!("{error}");
+    }
+}
+
+/// Sends everybody away.
+struct Away;
+
+impl Handler for Away {
+    fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        cx.close(id, CloseCode::RESTART, "");
+    }
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+}
+
+#[test]
+fn a_handler_dials_anew_when_a_connection_ends_and_places_are_used_again() {
+    let running = serve(|_| {}, Away);
+    let dial = Dial::new(running.address.ip().to_string(), running.address.port());
+    let mut server = Server::unbound(Config::default(), Returning { dial, visits: 0 }).unwrap();
+    server.act(|returning, cx| cx.dial(returning.dial.clone()));
+    server.run().unwrap();
+    assert!(server.handler().visits >= 200);
+}
+
+/// Counts what becomes of its dials.
+#[derive(Default)]
+struct Counting {
+    opened: usize,
+    refused: usize,
+    closed: usize,
+}
+
+impl Handler for Counting {
+    fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        self.opened += 1;
+        cx.close(id, CloseCode::NORMAL, "");
+    }
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    fn on_dial_failed(&mut self, _: &mut Context<'_>, _: ConnId, error: &DialError) {
+        match error {
+            DialError::Connect { kind: ErrorKind::ConnectionRefused, .. } => self.refused += 1,
+            DialError::Closed => self.closed += 1,
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn names_are_resolved_beside_the_loop_many_at_a_time() {
+    let running = serve(|_| {}, Echo);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut server = Server::unbound(Config::default(), Counting::default()).unwrap();
+    server.act(|_, cx| {
+        for _ in 0..50 {
+            // No address as Rust reads it, so the resolver is asked; and it needs nobody's help.
+            cx.dial(Dial::new("127.1", running.address.port()));
+            cx.dial(Dial::new("127.1", nobody));
+            let dropped = cx.dial(Dial::new("127.1", running.address.port()));
+            assert!(cx.close(dropped, CloseCode::NORMAL, ""));
+        }
+    });
+    while server.connections() > 0 {
+        assert!(server.turn(Some(PATIENCE)).unwrap());
+    }
+    let Counting { opened, refused, closed } = *server.handler();
+    assert_eq!((opened, refused, closed), (50, 50, 50));
 }

@@ -145,19 +145,41 @@ impl Handler for Inbox {
 /// Which of the bytes sent the network has not taken, counted in payload.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
-    /// Where in the stream each message ends, and how many bytes its payload has.
-    messages: VecDeque<(u64, usize)>,
-    /// The sum of these.
+    messages: VecDeque<Queued>,
+    /// The payloads of these.
     queued: u64,
     /// What was sent when nothing could be sent any more.
     lost: u64,
 }
 
+/// A message in the stream of bytes that we send.
+#[derive(Clone, Copy, Debug)]
+struct Queued {
+    /// Bytes of the stream up to its end.
+    end: u64,
+    /// Bytes of its frame.
+    wire: u64,
+    /// Bytes of its payload, as it was sent.
+    len: u64,
+}
+
+impl Queued {
+    /// Payload bytes of it that wait when the network has taken the first `transmitted` bytes of the stream.
+    fn waits(self, transmitted: u64) -> u64 {
+        let left = self.end.saturating_sub(transmitted).min(self.wire);
+        if self.wire > self.len {
+            left.min(self.len) // the header goes first
+        } else {
+            self.len * left / self.wire.max(1) // it is compressed: of a half that waits, half
+        }
+    }
+}
+
 impl Unsent {
-    /// A message of `len` bytes was queued, the last byte of which is the stream's number `end`.
-    pub(super) fn queue(&mut self, end: u64, len: usize) {
-        self.messages.push_back((end, len));
-        self.queued += len as u64;
+    /// A message of `len` bytes was queued as the `wire` bytes of the stream before its `end`.
+    pub(super) fn queue(&mut self, end: u64, wire: u64, len: u64) {
+        self.messages.push_back(Queued { end, wire, len });
+        self.queued += len;
     }
 
     pub(super) fn lose(&mut self, len: usize) {
@@ -170,27 +192,20 @@ impl Unsent {
 
     /// The network has taken the first `transmitted` bytes of the stream.
     pub(super) fn forget(&mut self, transmitted: u64) {
-        while let Some(&(end, len)) = self.messages.front()
+        while let Some(&Queued { end, len, .. }) = self.messages.front()
             && end <= transmitted
         {
             self.messages.pop_front();
-            self.queued -= len as u64;
+            self.queued -= len;
         }
     }
 
     /// Payload bytes that wait, or will for ever. `at_end`: what was written when the rest was given up.
     pub(super) fn bytes(&self, at_end: Option<u64>, transmitted: u64) -> u64 {
         let transmitted = at_end.unwrap_or(transmitted);
-        let mut bytes = self.queued + self.lost;
-        for &(end, len) in &self.messages {
-            // The header goes first, so of a message in the middle of which the network is, the payload's end waits.
-            let waits = end.saturating_sub(transmitted).min(len as u64);
-            bytes -= len as u64 - waits;
-            if waits == len as u64 && len > 0 {
-                break;
-            }
-        }
-        bytes
+        let begun = self.messages.iter().take_while(|message| message.end - message.wire < transmitted);
+        let gone: u64 = begun.map(|message| message.len - message.waits(transmitted)).sum();
+        self.queued + self.lost - gone
     }
 }
 
@@ -201,13 +216,22 @@ mod tests {
     #[test]
     fn what_waits_is_counted_in_payload_and_headers_and_control_frames_are_not() {
         let mut unsent = Unsent::default();
-        unsent.queue(11, 5); // 6 bytes of header
-        unsent.queue(17, 0);
-        unsent.queue(40, 10); // a Pong of 7 bytes before it
+        unsent.queue(11, 11, 5);
+        unsent.queue(17, 6, 0);
+        unsent.queue(40, 16, 10); // behind a Pong of 7 bytes
         let waits: Vec<_> = [0, 6, 8, 11, 17, 24, 30, 39, 40].map(|at| unsent.bytes(None, at)).to_vec();
         assert_eq!(waits, [15, 15, 13, 10, 10, 10, 10, 1, 0]);
         unsent.forget(17);
         unsent.lose(3);
         assert_eq!((unsent.bytes(None, 17), unsent.bytes(None, 40), unsent.bytes(Some(20), 40)), (13, 3, 13));
+    }
+
+    #[test]
+    fn of_a_compressed_message_what_waits_is_counted_as_it_was_sent() {
+        let mut unsent = Unsent::default();
+        unsent.queue(100, 100, 1_000);
+        unsent.queue(120, 20, 50);
+        let waits = [0, 50, 99, 100, 110, 120].map(|at| unsent.bytes(None, at));
+        assert_eq!(waits, [1_050, 550, 60, 50, 25, 0]);
     }
 }

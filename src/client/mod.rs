@@ -17,7 +17,7 @@ use crate::{
     time::Tick,
     wire::close::{CloseCode, REASON_BYTES_MAX},
 };
-use std::{net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 /// A connection to a server, with the states, events and rules of the WebSocket object in browsers.
 ///
@@ -132,7 +132,7 @@ impl Default for Options {
 
 impl WebSocket {
     /// Begins to connect to `url`, offering `protocols` in order of preference. Returns at once, in
-    /// [`ReadyState::Connecting`]; the first event says what became of it.
+    /// [`ReadyState::Connecting`]; the first event says what became of it. `Limits::handshake_ms_max` runs from here.
     ///
     /// # Errors
     /// [`Error::Syntax`] for a URL or subprotocols that are none, [`Error::TlsNotBuilt`] for `wss` and `https`.
@@ -151,8 +151,10 @@ impl WebSocket {
         dial.local = options.local;
         let mut server = Server::unbound(options.config, Inbox::default()).map_err(Error::Loop)?;
         let id = server.act(|_, cx| cx.dial(dial));
-        let ready_state = ReadyState::Connecting;
-        Ok(WebSocket { server, id, url: url.into(), ready_state, unsent: Unsent::default() })
+        let (url, ready_state) = (url.into(), ReadyState::Connecting);
+        let mut ws = WebSocket { server, id, url, ready_state, unsent: Unsent::default() };
+        ws.push();
+        Ok(ws)
     }
 
     // ------------------------------------------------------------------ events
@@ -276,7 +278,7 @@ impl WebSocket {
         }
         let (id, unsent) = (self.id, &mut self.unsent);
         self.server.act(|inbox, cx| {
-            let len = message.as_bytes().len();
+            let (len, before) = (message.as_bytes().len(), cx.buffered(id).unwrap_or_default());
             if cx.send(id, message) == Sent::Refused {
                 unsent.lose(len);
                 // The standard: what cannot be queued closes the connection. The engine has, where it was too much.
@@ -284,8 +286,12 @@ impl WebSocket {
                     inbox.fail("a message could not be queued: it has more than 1 GiB");
                 }
             } else {
-                let waits = cx.buffered(id).unwrap_or_default();
-                unsent.queue(cx.transmitted_bytes() + waits as u64, len);
+                let after = cx.buffered(id).unwrap_or_default();
+                unsent.queue(
+                    cx.transmitted_bytes() + after as u64,
+                    after.saturating_sub(before) as u64,
+                    len as u64,
+                );
             }
         });
         Ok(())
@@ -330,6 +336,15 @@ impl WebSocket {
         if let Err(error) = self.server.turn(Some(Duration::ZERO)) {
             self.server.handler_mut().break_off(error.to_string());
         }
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("url", &self.url)
+            .field("ready_state", &self.ready_state)
+            .finish_non_exhaustive()
     }
 }
 

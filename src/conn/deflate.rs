@@ -13,6 +13,8 @@ use crate::{
     },
 };
 
+use std::ops::Range;
+
 /// Of a connection's flags: compressed messages may come.
 pub(super) const DEFLATE: u16 = 1 << 4;
 /// Of a connection's flags: messages that we compress may refer to those before.
@@ -41,6 +43,8 @@ pub(crate) struct Codecs {
     settings: Deflate,
     compressors: [Option<Compressor>; WINDOWS],
     inflater: Option<Inflater>,
+    /// The compressed form of the last message that was assembled and may be sent on.
+    assembled: Block,
     contexts: Vec<Option<Contexts>>,
     context_bytes: u64,
     context_bytes_max: u64,
@@ -78,6 +82,7 @@ impl Codecs {
             settings: settings.clamped(),
             compressors: Default::default(),
             inflater: None,
+            assembled: Block::default(),
             contexts: Vec::new(),
             context_bytes: 0,
             context_bytes_max,
@@ -149,6 +154,11 @@ impl Codecs {
             own_context: !(offer.client_no_context_takeover || answer.client_no_context_takeover),
             peer_context: !answer.server_no_context_takeover,
         }
+    }
+
+    /// Takes the compressed form of the message that was assembled last.
+    pub(crate) fn take_assembled(&mut self) -> Block {
+        std::mem::take(&mut self.assembled)
     }
 
     /// Reserves contexts; where they are.
@@ -323,12 +333,18 @@ impl Connection {
         }
     }
 
-    /// The same for a message that was assembled in the connection's buffer.
-    pub(super) fn inflate_kept(&mut self, commons: &mut Commons) -> Result<bool, Fault> {
-        let kept: Block = std::mem::take(&mut self.buffer);
-        let inflated = self.inflate(&kept[MESSAGE_HEADROOM..self.filled as usize], commons);
-        commons.pool.give(kept);
-        inflated
+    /// The same for a message that was assembled in the connection's buffer; where among the codecs its compressed form
+    /// is until the next one comes, if it may be sent on.
+    pub(super) fn inflate_kept(&mut self, commons: &mut Commons) -> Result<Option<Range<usize>>, Fault> {
+        let kept = std::mem::take(&mut self.buffer);
+        let range = MESSAGE_HEADROOM..self.filled as usize;
+        let inflated = self.inflate(&kept[range.clone()], commons);
+        let unneeded = match inflated {
+            Ok(true) => std::mem::replace(&mut commons.codecs.assembled, kept),
+            _ => kept,
+        };
+        commons.pool.give(unneeded);
+        Ok(inflated?.then_some(range))
     }
 }
 

@@ -16,8 +16,8 @@ pub(crate) use deflate::{COMPRESSED_READ_BYTES_MAX, Codecs, WINDOW_MAX, WINDOWS}
 pub use fault::Fault;
 pub use input::Input;
 pub use keepalive::Expired;
+pub(crate) use receive::{Compressed, Place, message_of};
 pub use receive::{Head, Incoming, Step};
-pub(crate) use receive::{Place, message_of};
 pub use send::{ClientRequest, Upgrade};
 
 use crate::{

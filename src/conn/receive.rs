@@ -60,8 +60,17 @@ pub struct Incoming {
     /// [`Opcode::Text`] or [`Opcode::Binary`].
     pub opcode: Opcode,
     pub(crate) place: Place,
-    /// Where in the input it is in the compressed form it came in, if it may be sent on so.
-    pub(crate) compressed: Option<Range<usize>>,
+    /// Where it is in the compressed form it came in, if it may be sent on so.
+    pub(crate) compressed: Option<Compressed>,
+}
+
+/// Where the compressed form of a message is, until the next step.
+#[derive(Clone, Debug)]
+pub(crate) enum Compressed {
+    /// One whole frame, unmasked where it was read.
+    Input(Range<usize>),
+    /// With the codecs: it was assembled.
+    Codecs(Range<usize>),
 }
 
 /// Where a message is.
@@ -323,7 +332,8 @@ impl Connection {
                 }
                 if compressed {
                     let may_be_sent_on = self.inflate(input.get(range.clone()), commons)?;
-                    return Ok(self.kept_message_is_whole(opcode, may_be_sent_on.then_some(range)));
+                    let compressed = may_be_sent_on.then_some(Compressed::Input(range));
+                    return Ok(self.kept_message_is_whole(opcode, compressed));
                 }
                 return Ok(Step::Message(Incoming { opcode, place: Place::Input(range), compressed: None }));
             }
@@ -482,10 +492,11 @@ impl Connection {
                 }
                 commons.pool.grow(&mut self.buffer, 0, MESSAGE_HEADROOM, 0); // if not a byte came
                 let message = self.message.take().expect("a payload belongs to a message");
-                if message.compressed {
-                    self.inflate_kept(commons)?;
-                }
-                return Ok(Some(self.kept_message_is_whole(message.opcode, None)));
+                let compressed = match message.compressed {
+                    true => self.inflate_kept(commons)?.map(Compressed::Codecs),
+                    false => None,
+                };
+                return Ok(Some(self.kept_message_is_whole(message.opcode, compressed)));
             }
             let unread = input.unread().len();
             if unread == 0 {
@@ -500,7 +511,7 @@ impl Connection {
         }
     }
 
-    fn kept_message_is_whole(&mut self, opcode: Opcode, compressed: Option<Range<usize>>) -> Step {
+    fn kept_message_is_whole(&mut self, opcode: Opcode, compressed: Option<Compressed>) -> Step {
         self.receive = Receive::Delivered;
         Step::Message(Incoming { opcode, place: Place::Kept, compressed })
     }

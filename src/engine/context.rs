@@ -177,6 +177,9 @@ impl Context<'_> {
     /// Dials: resolves the host's name, connects, and shakes hands, while the loop goes on. `on_response` and `on_open`
     /// follow, or `on_dial_failed`; until then nothing can be sent. It may take `Limits::handshake_ms_max`.
     ///
+    /// Dials to the same address do not wait for each other, as §4.1 item 2 has browsers do for the sake of servers that
+    /// a page's script might flood: here it is the program itself that decides.
+    ///
     /// A connection that was dialled is like one that was accepted in all else, but is read even while its outbox is
     /// above the soft mark.
     ///

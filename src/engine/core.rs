@@ -241,6 +241,7 @@ impl Core {
             // Everybody has left: what was kept for a crowd goes too.
             self.commons.pool.clear();
             self.dirty = VecDeque::new();
+            self.dialling = HashMap::new();
             self.doomed.clear();
         }
     }

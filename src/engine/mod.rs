@@ -5,6 +5,7 @@
 
 mod context;
 mod core;
+mod delivery;
 mod dial;
 mod handler;
 mod outbox;
@@ -18,25 +19,23 @@ pub use dial::{Dial, DialError, Endpoint};
 pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
 
 use self::{
-    context::{Current, Echo, Left, NOBODY},
+    context::NOBODY,
     core::{Core, Doom},
     peers::flag,
 };
 use crate::{
     config::Config,
     conn::{
-        self, COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Head, Input, MESSAGE_HEADROOM,
-        Message, Place, Role, Step, Upgrade,
+        COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Head, Input, Place, Role, Step, Upgrade,
     },
     time::{Now, Tick},
     wire::{
         close::CloseCode,
-        frame::{HeaderBytes, Opcode},
+        frame::Opcode,
         handshake::{Refusal, Request},
         response::Response,
     },
 };
-use std::ops::Range;
 
 /// Something to do with a socket, or with all of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -420,106 +419,6 @@ impl<H: Handler> Engine<H> {
     }
 
     // ------------------------------------------------------------------ what steps lead to
-
-    /// A message that lies in the input: sent back as it is, it goes out from there.
-    #[inline(always)] // into the loop over the whole frames of a read: a call costs a tenth of a small message
-    fn deliver(&mut self, now: Now, id: ConnId, opcode: Opcode, range: Range<usize>, input: &mut Input) {
-        let message = match conn::message_of(opcode, input.get(range.clone())) {
-            Ok(message) => message,
-            Err(fault) => {
-                self.core.move_reply(id.index, input);
-                return self.fail(now, id.index, fault);
-            }
-        };
-        let left = self.call_on_message(now, id, message, None, input);
-        if left.reply_moved {
-            input.clear_reply();
-        }
-        if let Some(echo) = left.echo {
-            input.reply_with(echo.opcode, range);
-        }
-    }
-
-    /// All that lies in front as whole, unfragmented frames, in a loop without calls.
-    #[inline(always)]
-    fn deliver_whole<const MASKED: bool>(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        message_bytes_max: u32,
-        input: &mut Input,
-    ) {
-        let index = id.index;
-        while let Some((opcode, range)) =
-            self.core.peers[index].conn.receive_whole::<MASKED>(input, message_bytes_max)
-        {
-            self.deliver(now, id, opcode, range, input);
-            self.settle_behind_reply(now, index, input);
-        }
-    }
-
-    #[inline(never)]
-    fn deliver_one(&mut self, now: Now, id: ConnId, opcode: Opcode, range: Range<usize>, input: &mut Input) {
-        self.deliver(now, id, opcode, range, input);
-    }
-
-    /// A message that was assembled or inflated in a buffer of its own: sent back as it is, that buffer becomes the
-    /// outbox. One that lies `compressed` in the input goes back from there.
-    fn deliver_kept(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        opcode: Opcode,
-        compressed: Option<Range<usize>>,
-        input: &mut Input,
-    ) {
-        let index = id.index;
-        let (mut buffer, range) = self.core.peers[index].conn.take_message();
-        match conn::message_of(opcode, &buffer[range.clone()]) {
-            Ok(message) => {
-                let came = compressed.clone().map(|range| input.get(range));
-                let left = self.call_on_message(now, id, message, came, input);
-                if left.reply_moved {
-                    input.clear_reply();
-                }
-                if let (Some(Echo { opcode, compressed: true }), Some(range)) = (left.echo, compressed) {
-                    input.reply_with_compressed(opcode, range);
-                    self.core.sent_shared(index);
-                } else if let Some(Echo { opcode, .. }) = left.echo {
-                    self.core.move_reply(index, input);
-                    if self.core.peers[index].outbox.is_empty() {
-                        let header = HeaderBytes::bare(opcode, range.len());
-                        let start = MESSAGE_HEADROOM - header.len();
-                        buffer[start..MESSAGE_HEADROOM].copy_from_slice(&header);
-                        return self.core.adopt(index, buffer, start..range.end);
-                    }
-                    self.core.queue_frame(index, opcode, &buffer[range]);
-                }
-            }
-            Err(fault) => {
-                self.core.move_reply(index, input);
-                self.fail(now, index, fault);
-            }
-        }
-        self.core.commons.pool.give(buffer);
-    }
-
-    /// Calls the handler with a message; what it left to be done.
-    #[inline(always)]
-    fn call_on_message(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        message: Message<'_>,
-        compressed: Option<&[u8]>,
-        input: &Input,
-    ) -> Left {
-        let payload = message.as_bytes();
-        let current = Current { id, input, payload, compressed, left: Left::default() };
-        let mut cx = Context { core: &mut self.core, now, turn: id.index, current: Some(current) };
-        self.handler.on_message(&mut cx, id, message);
-        cx.current.map_or(Left::default(), |current| current.left)
-    }
 
     fn upgrade(&mut self, now: Now, index: u32, head: Head, input: &Input) {
         let kept = self.core.peers[index].conn.take_head();

@@ -81,6 +81,11 @@ impl Dials {
             race.running.into_iter().for_each(|place| {
                 self.take(place);
             });
+            if self.races.is_empty() {
+                // The tables that grew with a crowd of dials go with it; nobody has a place in them.
+                (self.races, self.attempts, self.free) = (HashMap::new(), Vec::new(), Vec::new());
+                self.starts = VecDeque::new();
+            }
         }
     }
 

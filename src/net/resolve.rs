@@ -100,8 +100,15 @@ fn answer(shared: &Mutex<Shared>, remote: &Remote) {
             question
         };
         let found = (question.host.as_str(), question.port).to_socket_addrs();
-        let answer = found.map(Iterator::collect).map_err(|error| error.to_string());
-        lock(shared).answers.push_back((question.id, answer));
+        let answer: Answer = found.map(Iterator::collect).map_err(|error| error.to_string());
+        let shared = &mut *lock(shared);
+        // A crowd that goes to one place asks once.
+        let is_same = |other: &Question| other.host == question.host && other.port == question.port;
+        let (same, others): (VecDeque<_>, _) =
+            std::mem::take(&mut shared.questions).into_iter().partition(is_same);
+        shared.questions = others;
+        shared.answers.extend(same.into_iter().map(|other| (other.id, answer.clone())));
+        shared.answers.push_back((question.id, answer));
         remote.wake();
     }
 }
