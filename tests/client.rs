@@ -322,6 +322,26 @@ fn headers_and_credentials_are_sent_and_the_handshakes_own_are_refused() {
 }
 
 #[test]
+fn compression_is_offered_and_named_where_it_was_agreed_to() {
+    let running = serve(|_| {}, Echo);
+    let plain = serve(|config| config.deflate.enabled = false, Echo);
+    let mut options = Options::default();
+    options.config.deflate.enabled = false;
+    let connect = |url: String, options| WebSocket::connect_with(&url, &[], options).unwrap();
+    for (mut ws, agreed) in [
+        (connect(running.url(), Options::default()), true),
+        (connect(plain.url(), Options::default()), false),
+        (connect(running.url(), options), false),
+    ] {
+        assert_eq!((next(&mut ws), ws.extensions().starts_with("permessage-deflate")), (Event::Open, agreed));
+        let message = "again and again, ".repeat(5_000);
+        ws.send(message.as_str()).unwrap();
+        assert_eq!(next(&mut ws), text(&message));
+        assert_eq!(ws.buffered_amount(), 0);
+    }
+}
+
+#[test]
 fn another_thread_sends_and_closes_while_this_one_waits() {
     let running = serve(|_| {}, Echo);
     let mut ws = opened(&running.url());

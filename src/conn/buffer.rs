@@ -1,6 +1,7 @@
 //! Where bytes stay that one read did not bring whole or one write did not take: blocks of a pool, which a connection
 //! holds only while it needs them.
 
+use crate::wire::mask;
 use memmap2::MmapMut;
 use std::ops::{Deref, DerefMut};
 
@@ -76,6 +77,14 @@ impl Buffer {
         let len = self.len as usize;
         self.block[len..len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len() as u32;
+    }
+
+    /// Appends what `payload` is under `key`; [`Pool::reserve`] has made room.
+    #[inline]
+    pub(crate) fn extend_masked(&mut self, payload: &[u8], key: [u8; 4]) {
+        let len = self.len as usize;
+        mask::copy(payload, key, &mut self.block[len..len + payload.len()]);
+        self.len += payload.len() as u32;
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {

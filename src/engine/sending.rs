@@ -4,10 +4,7 @@ use super::{Core, Sent, core::Doom, peers::flag};
 use crate::{
     conn::{Block, Buffer, Commons, Connection, Fault, Input, Message, Pool, Role, WINDOW_MAX, WINDOWS},
     time::{Now, Stamp},
-    wire::{
-        frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode},
-        mask,
-    },
+    wire::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, HeaderBytes, Opcode},
 };
 use std::ops::Range;
 
@@ -268,10 +265,9 @@ impl Core {
             header = header.compressed();
         }
         out.extend_from_slice(&header);
-        let at = out.len();
-        out.extend_from_slice(payload);
-        if let Some(key) = key {
-            mask::apply(&mut out[at..], key);
+        match key {
+            None => out.extend_from_slice(payload),
+            Some(key) => out.extend_masked(payload, key),
         }
         self.dirty(index);
     }

@@ -11,6 +11,19 @@ pub fn apply(payload: &mut [u8], key: [u8; 4]) {
     apply_wide(payload, key);
 }
 
+/// As [`apply`], from one place to another of the same length: one pass for what is to be copied anyway.
+///
+/// # Panics
+/// When the lengths differ.
+#[inline]
+pub fn copy(payload: &[u8], key: [u8; 4], to: &mut [u8]) {
+    if payload.len() < WIDE {
+        to.copy_from_slice(payload);
+        return apply_narrow(to, key);
+    }
+    copy_wide(payload, key, to);
+}
+
 /// As [`apply`] on the bytes of `window` from `gap` on, which at the same time move down to its front: one pass for
 /// what is to be unmasked and closed up behind what was sent before.
 #[inline]
@@ -66,6 +79,20 @@ fn apply_wide(payload: &mut [u8], key: [u8; 4]) {
         }
     }
     apply_narrow(rest, key);
+}
+
+fn copy_wide(payload: &[u8], key: [u8; 4], to: &mut [u8]) {
+    assert_eq!(payload.len(), to.len(), "it goes where it fits");
+    let lane = u32::from_ne_bytes(key);
+    let (from, from_rest) = payload.as_chunks::<WIDE>();
+    let (to, to_rest) = to.as_chunks_mut::<WIDE>();
+    for (from, to) in from.iter().zip(to) {
+        for (from, to) in from.as_chunks::<4>().0.iter().zip(to.as_chunks_mut::<4>().0) {
+            *to = (u32::from_ne_bytes(*from) ^ lane).to_ne_bytes();
+        }
+    }
+    to_rest.copy_from_slice(from_rest);
+    apply_narrow(to_rest, key);
 }
 
 /// The few bytes of a small message, without a loop to set up for each width.
@@ -124,6 +151,9 @@ mod tests {
             let mut whole = plain.clone();
             apply(&mut whole, key);
             assert_eq!(whole, want);
+            let mut copied = vec![0; len];
+            copy(&plain, key, &mut copied);
+            assert_eq!(copied, want);
             let at = len / 3;
             let mut parts = plain;
             let (first, second) = parts.split_at_mut(at);

@@ -59,7 +59,7 @@ fn expect_failed(drive: &mut Drive, id: ConnId, error: DialError) {
 
 #[test]
 fn s4_1_a_dial_asks_for_a_socket_and_the_request_is_written_when_it_is_connected() {
-    let mut drive = Drive::new(echo);
+    let mut drive = Drive::with(|config| config.deflate.enabled = false, echo);
     let mut wanted = Dial::new("example.com", 8080);
     wanted.local = Some("127.0.0.2".parse().unwrap());
     wanted.request.target = "/chat?room=1".to_owned();
