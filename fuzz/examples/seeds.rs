@@ -9,7 +9,8 @@ fn main() -> io::Result<()> {
     write("header", header())?;
     write("handshake", handshake())?;
     write("connection", connection())?;
-    write("utf8", utf8())
+    write("utf8", utf8())?;
+    write("deflate", deflate())
 }
 
 type Seeds = Vec<(String, Vec<u8>)>;
@@ -117,7 +118,7 @@ fn response() -> String {
     let (mut asked, mut answer) = (Vec::new(), Vec::new());
     Connection::client(Now::default(), request, &mut commons, &mut asked);
     let accept = Request::parse(&asked, 100).expect("our own request is valid").accept_key();
-    handshake::put_response(accept, None, &[], &mut answer);
+    handshake::put_response(accept, None, None, &[], &mut answer);
     String::from_utf8(answer).expect("it is ASCII")
 }
 
@@ -202,4 +203,42 @@ fn utf8() -> Seeds {
     ];
     let named = texts.iter().enumerate();
     named.map(|(i, (name, text))| ((*name).to_owned(), [&[i as u8], *text].concat())).collect()
+}
+
+/// What the three parts of the `deflate` target read.
+fn deflate() -> Seeds {
+    // The examples of RFC 7692 §7.2.3, then what is wrong, or may seem so.
+    let payloads: [(&str, &[&[u8]]); 16] = [
+        ("hello", &[b"\xf2\x48\xcd\xc9\xc9\x07\x00"]),
+        ("hello-takes-over", &[b"\xf2\x48\xcd\xc9\xc9\x07\x00", b"\xf2\x00\x11\x00\x00"]),
+        ("hello-stored", &[b"\x00\x05\x00\xfa\xffHello\x00"]),
+        ("hello-final", &[b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", b"\xf2\x48\xcd\xc9\xc9\x07\x00"]),
+        ("hello-two-blocks", &[b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00"]),
+        ("empty", &[b"\x00", b"\x02\x00", b"\x01", b"\x03\x00", b""]),
+        ("final-without-an-end", &[b"\xf3\x48\xcd\xc9\xc9\x07\x00", b"\xf2\x00\x11\x00\x00"]),
+        ("final-twice", &[b"\x03\x00\x03\x00\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00"]),
+        ("tail-not-cut-off", &[b"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff"]),
+        ("cut-off", &[b"\xf2\x48\xcd\xc9", b"\x00\x05\x00\xfa\xffHel"]),
+        ("cut-off-in-a-length", &[b"\x00\xff\xff"]),
+        ("block-of-kind-3", &[b"\x06"]),
+        ("distance-too-far", &[b"\xf2\x00\x11\x00\x00"]),
+        ("dynamic", &[b"\x04\xc0\xb1\x0d\x00\x00\x08\xc3\xb0\xff\xff\x03\x00"]),
+        ("zeros", &[b"\xec\xc1\x01\x01\x00\x00\x00\x80\x90\xfe\xaf\xee\x08\x0a\x00"]),
+        ("plain", &[b"abcabcabcabcabcabcabcabc", b"abcabcabcabc abcabcabcabc", b"\xe0zzzzz", b"zzzzzzzz"]),
+    ];
+    let mut seeds = Seeds::new();
+    for (i, (name, payloads)) in payloads.iter().enumerate() {
+        let framed =
+            payloads.iter().flat_map(|payload| [&(payload.len() as u16).to_le_bytes()[..], payload].concat());
+        let framed: Vec<u8> = framed.collect();
+        let i = i as u8;
+        for flags in 0..8 {
+            let seed = [i ^ flags, 1];
+            let ways: [(&str, &[u8]); 3] =
+                [("inflate", &[0, flags]), ("return", &[1, i, i / 2, flags]), ("connection", &[2, flags, i])];
+            let (way, start) = ways[usize::from(flags + i) % 3];
+            seeds.push((format!("{way}-{name}-{flags}"), [start, &seed, &framed].concat()));
+        }
+    }
+    seeds
 }

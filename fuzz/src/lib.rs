@@ -7,6 +7,8 @@ pub mod frames;
 pub mod play_connection;
 pub mod play_engine;
 pub mod play_tungstenite;
+#[path = "../../tests/duo/puff.rs"]
+pub mod puff;
 pub mod script;
 
 use sockeye::CloseCode;

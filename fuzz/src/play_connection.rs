@@ -3,7 +3,8 @@
 use crate::{Delivered, End, REQUEST, chop::Chop, entropy};
 use sockeye::{
     ClientRequest, Commons, Config, Connection, ConnectionState, Ending, Fault, Input, Now, Request, Role,
-    Step, Upgrade, wire::handshake,
+    Step, Upgrade,
+    wire::{extension::DeflateParameters, handshake},
 };
 
 /// What came of a stream.
@@ -30,8 +31,13 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens one.
+    /// Opens one that does not compress.
     pub fn new(role: Role, config: &Config) -> Opened {
+        Opened::agreed(role, config, None)
+    }
+
+    /// Opens one to which the peer offers, or answers, these parameters of permessage-deflate.
+    pub fn agreed(role: Role, config: &Config, deflate: Option<&DeflateParameters>) -> Opened {
         let mut commons = Commons::new(config, entropy);
         let (now, mut out) = (Now::default(), Vec::new());
         let connection = match role {
@@ -42,10 +48,16 @@ impl Opened {
             }
         };
         let mut head = REQUEST.to_vec();
+        if let Some(deflate) = deflate {
+            head.truncate(REQUEST.len() - 2);
+            head.extend_from_slice(b"Sec-WebSocket-Extensions: ");
+            deflate.put_offer(&mut head);
+            head.extend_from_slice(b"\r\n\r\n");
+        }
         if role == Role::Client {
             let accept = Request::parse(&out, 100).expect("our own request is valid").accept_key();
             head.clear();
-            handshake::put_response(accept, None, &[], &mut head);
+            handshake::put_response(accept, None, deflate, &[], &mut head);
         }
         let played = Played { messages: Vec::new(), pongs: Vec::new(), end: End::Pending, out: Vec::new() };
         let mut opened = Opened { connection, commons, input: Input::new(0), input_bytes: 0, played };
@@ -83,7 +95,7 @@ impl Opened {
             Ok(Step::Head(head)) => {
                 let head = self.connection.head(input, head).to_vec();
                 let request = Request::parse(&head, 100).expect("the request is valid");
-                self.connection.accept(now, &request, &Upgrade::accept(), out);
+                self.connection.accept(now, &request, &Upgrade::accept(), &mut self.commons, out);
             }
             Ok(Step::Opened(_)) => {}
             Ok(Step::Message(incoming)) => match self.connection.message(input, &incoming) {
@@ -114,6 +126,22 @@ impl Opened {
         self.connection.fail(Now::default(), fault, &mut self.commons, &mut self.played.out);
     }
 
+    /// Plays `stream`: whole, or cut by `chop`.
+    pub fn play(mut self, stream: &[u8], chop: Option<&mut Chop>) -> Played {
+        match chop {
+            None => self.read(stream, false),
+            Some(chop) => {
+                let mut rest = stream;
+                while !rest.is_empty() {
+                    let (piece, behind) = rest.split_at(chop.piece(rest.len()));
+                    self.read(piece, chop.below(4) > 0);
+                    rest = behind;
+                }
+            }
+        }
+        self.finish()
+    }
+
     /// What came of it, after the peer ended TCP.
     pub fn finish(mut self) -> Played {
         let now = Now::default();
@@ -127,17 +155,5 @@ impl Opened {
 
 /// Plays `stream`: whole, or cut by `chop`.
 pub fn play(role: Role, config: &Config, stream: &[u8], chop: Option<&mut Chop>) -> Played {
-    let mut opened = Opened::new(role, config);
-    match chop {
-        None => opened.read(stream, false),
-        Some(chop) => {
-            let mut rest = stream;
-            while !rest.is_empty() {
-                let (piece, behind) = rest.split_at(chop.piece(rest.len()));
-                opened.read(piece, chop.below(4) > 0);
-                rest = behind;
-            }
-        }
-    }
-    opened.finish()
+    Opened::new(role, config).play(stream, chop)
 }

@@ -110,17 +110,31 @@ impl Codecs {
         Some((answer, agreed))
     }
 
-    /// What a client offers. RFC 7692 §7.1
-    pub(super) fn offer(&self) -> Option<DeflateParameters> {
+    /// What a client offers: contexts only if there is room for them, which is kept until [`Codecs::end_offer`], for
+    /// an answer that wants them cannot be declined. RFC 7692 §7.1
+    pub(super) fn offer(&mut self) -> Option<DeflateParameters> {
         let Deflate { enabled, window_bits_max, peer_window_bits_max, .. } = self.settings;
-        let wanted = Agreed { window_bits: window_bits_max, own_context: true, peer_context: true };
-        let takes_over = wanted.context_bytes() <= self.context_bytes_max.saturating_sub(self.context_bytes);
+        let wanted = self.offered_bytes();
+        let takes_over = enabled && wanted <= self.context_bytes_max.saturating_sub(self.context_bytes);
+        self.context_bytes += if takes_over { wanted } else { 0 };
         enabled.then_some(DeflateParameters {
             server_no_context_takeover: !takes_over,
             client_no_context_takeover: !takes_over,
             server_max_window_bits: (peer_window_bits_max < 15).then_some(peer_window_bits_max),
             client_max_window_bits: Some(window_bits_max),
         })
+    }
+
+    /// The answer to our offer is there, or will never be.
+    pub(super) fn end_offer(&mut self, offer: &DeflateParameters) {
+        if !offer.server_no_context_takeover {
+            self.context_bytes -= self.offered_bytes();
+        }
+    }
+
+    fn offered_bytes(&self) -> u64 {
+        let window_bits = self.settings.window_bits_max;
+        Agreed { window_bits, own_context: true, peer_context: true }.context_bytes()
     }
 
     /// What a server's answer to our offer means.
@@ -179,13 +193,20 @@ impl Connection {
         }
     }
 
-    /// Gives back the codecs that the connection has for itself.
+    /// Gives back the codecs that the connection has for itself, or has asked for.
     pub(super) fn release_contexts(&mut self, commons: &mut Commons) {
-        if let Some(place) = self.contexts() {
-            commons.codecs.free(place);
-            self.aside = None;
-            // Nothing is compressed any more; and what comes is not looked at.
-            self.flags.set(OWN_CONTEXT | PEER_CONTEXT | WINDOW, false);
+        match self.aside.take().map(|aside| *aside) {
+            Some(Aside::Contexts(place)) => {
+                commons.codecs.free(place);
+                // Nothing is compressed any more; and what comes is not looked at.
+                self.flags.set(OWN_CONTEXT | PEER_CONTEXT | WINDOW, false);
+            }
+            Some(Aside::Dialled(dialled)) => {
+                if let Some(offer) = &dialled.deflate {
+                    commons.codecs.end_offer(offer);
+                }
+            }
+            None => {}
         }
     }
 

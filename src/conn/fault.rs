@@ -152,7 +152,7 @@ impl fmt::Display for Fault {
             Fault::MaskedFrame => f.write_str("server frame is masked"),
             Fault::ReservedBits { bits: 4 } => f.write_str("peer sent RSV1; compression was not negotiated"),
             Fault::ReservedBits { bits } => {
-                write!(f, "reserved bits {bits:03b} are set; no extension was negotiated")
+                write!(f, "reserved bits {bits:03b} are set; no extension was negotiated that defines them")
             }
             Fault::CompressedFragment { opcode } => {
                 write!(f, "RSV1 on a {opcode:?} frame; it belongs on a message's first")

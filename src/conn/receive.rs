@@ -243,6 +243,9 @@ impl Connection {
             &dialled.subprotocols,
             dialled.deflate.as_ref(),
         );
+        if let Some(offer) = &dialled.deflate {
+            commons.codecs.end_offer(offer);
+        }
         match checked.map(|(_, answer)| answer) {
             Ok(answer) => {
                 self.state = State::Open;

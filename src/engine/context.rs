@@ -132,12 +132,13 @@ impl Context<'_> {
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Fanout {
         let Some(topic) = self.core.topics.find(topic) else { return Fanout::default() };
         let (message, mut fanout) = (message.into(), Fanout::default());
-        let mut shared = Shared { compressed: self.compressed(&message), ..Shared::default() };
+        let mut shared = Shared::of(self.compressed(&message));
         let mut place = 0;
         while let Some(index) = self.core.topics.member(topic, place) {
             fanout.count(self.core.send_shared(self.now, index, &mut shared, message));
             place += 1;
         }
+        self.core.end_shared(shared);
         fanout
     }
 
@@ -148,7 +149,7 @@ impl Context<'_> {
         message: impl Into<Message<'m>>,
     ) -> Fanout {
         let (message, mut fanout) = (message.into(), Fanout::default());
-        let mut shared = Shared { compressed: self.compressed(&message), ..Shared::default() };
+        let mut shared = Shared::of(self.compressed(&message));
         for id in ids {
             fanout.count(match self.core.peers.find(id) {
                 Some(index) => {
@@ -158,6 +159,7 @@ impl Context<'_> {
                 None => Sent::Refused,
             });
         }
+        self.core.end_shared(shared);
         fanout
     }
 

@@ -19,21 +19,30 @@ const LOG_BYTES_MAX: usize = 4 << 20;
 #[derive(Default)]
 pub(super) struct Shared<'a> {
     /// The compressed form it came in, if it was received and may be sent on so.
-    pub(super) compressed: Option<&'a [u8]>,
+    compressed: Option<&'a [u8]>,
     /// As it is, and compressed with each size of window.
-    pub(super) forms: [Form; WINDOWS],
+    forms: [Form; WINDOWS],
+    /// What was compressed when the log was full, by its window.
+    kept: Vec<(usize, Buffer)>,
 }
 
 /// Where one form of a shared message is.
 #[derive(Clone, Copy, Default)]
-pub(super) enum Form {
+enum Form {
     /// Nobody took it yet.
     #[default]
     Unmade,
     /// It stands in the log.
     Log { start: u32, end: u32, compressed: bool },
-    /// The log is full: each member gets its own.
+    /// The log is full: it is queued for each member on its own.
     Each,
+}
+
+impl<'a> Shared<'a> {
+    /// A message that nobody was sent yet; `compressed` is the form it came in, if it may be sent on so.
+    pub(super) fn of(compressed: Option<&'a [u8]>) -> Shared<'a> {
+        Shared { compressed, ..Shared::default() }
+    }
 }
 
 impl Core {
@@ -101,23 +110,44 @@ impl Core {
             return self.send(now, index, message, shared.compressed); // each frame of a client's has its own key, §5.3
         }
         let window = conn.window(message.as_bytes().len(), &self.commons);
+        if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
+            return Sent::Refused;
+        }
         let form = match shared.forms[window] {
             Form::Unmade => self.put_shared(window, shared, message),
             form => form,
         };
-        let Form::Log { start, end, compressed } = form else {
-            return self.send(now, index, message, shared.compressed);
+        let is_compressed = match form {
+            Form::Log { start, end, compressed } => {
+                self.peers[index].outbox.push_shared(start..end, &self.log, &mut self.commons.pool);
+                self.dirty(index);
+                compressed
+            }
+            _ => self.queue_shared(index, window, shared, message),
         };
-        if !self.may_queue(index) {
-            return Sent::Refused;
+        if is_compressed {
+            self.sent_shared(index);
         }
-        let peer = &mut self.peers[index];
-        peer.outbox.push_shared(start..end, &self.log, &mut self.commons.pool);
-        if compressed {
-            peer.conn.sent_shared(&mut self.commons);
-        }
-        self.dirty(index);
         self.queued(now, index)
+    }
+
+    /// Queues for one of many what the log has no room for; whether it is compressed.
+    #[inline(never)]
+    fn queue_shared(&mut self, index: u32, window: usize, shared: &Shared<'_>, message: Message<'_>) -> bool {
+        let came = shared.compressed.filter(|_| window == WINDOW_MAX);
+        let kept = shared.kept.iter().find(|(of, _)| *of == window);
+        let compressed = came.or(kept.map(|(_, compressed)| &**compressed));
+        let payload = compressed.unwrap_or(message.as_bytes());
+        self.queue_frame_of(index, message.opcode(), compressed.is_some(), payload);
+        compressed.is_some()
+    }
+
+    /// All members have it.
+    #[inline]
+    pub(super) fn end_shared(&mut self, shared: Shared<'_>) {
+        for (_, mut compressed) in shared.kept {
+            self.commons.pool.give_buffer(&mut compressed);
+        }
     }
 
     /// The peer is sent a message that its own compressor did not see.
@@ -131,7 +161,7 @@ impl Core {
     fn put_shared(&mut self, window: usize, shared: &mut Shared<'_>, message: Message<'_>) -> Form {
         let Commons { codecs, pool, .. } = &mut self.commons;
         let came = shared.compressed.filter(|_| window == WINDOW_MAX);
-        let mut made = match window {
+        let made = match window {
             0 => None,
             _ if came.is_some() => None,
             _ => codecs.compress(window, message.as_bytes(), pool),
@@ -149,8 +179,10 @@ impl Core {
                 put_in_log(&mut self.log, header, payload, pool)
             }
         };
-        if let Some(made) = &mut made {
-            pool.give_buffer(made);
+        match made {
+            Some(made) if matches!(form, Form::Each) => shared.kept.push((window, made)),
+            Some(mut made) => pool.give_buffer(&mut made),
+            None => {}
         }
         shared.forms[window] = form;
         if is_plain {

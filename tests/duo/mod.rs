@@ -7,6 +7,7 @@
 #![allow(dead_code)] // each test binary uses its own part of this
 
 pub mod drive;
+pub mod puff;
 
 use sockeye::{
     ClientRequest, CloseCode, Commons, Config, Connection, ConnectionState, Ending, Expired, Fault, Input,

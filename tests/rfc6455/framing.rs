@@ -106,7 +106,7 @@ fn s5_2_a_reserved_bit_fails_the_connection() {
     for (lead, bits, digits) in
         [(0xa1, 2, "010"), (0x91, 1, "001"), (0xf2, 7, "111"), (0xb9, 3, "011"), (0xd8, 5, "101")]
     {
-        let reason = format!("reserved bits {digits} are set; no extension was negotiated");
+        let reason = format!("reserved bits {digits} are set; no extension was negotiated that defines them");
         fails(&[(lead, b"hi")], Fault::ReservedBits { bits }, 1002, &reason);
     }
     fails(&[(0x01, b"h"), (0xc0, b"i")], Fault::ReservedBits { bits: 4 }, 1002, rsv1);
