@@ -6,7 +6,7 @@ mod tool;
 
 use sockeye::{CloseCode, Message};
 use std::{io::Read, process::Command};
-use tool::{Ended, Seen, Serving, Tool, echo, raw_websocket};
+use tool::{Ended, Seen, Serving, Tool, echo, raw_websocket, signal};
 
 /// The shell command `line` on a terminal; keys are its stdin, and what is shown its stdout.
 fn on_terminal(line: &str, variables: &[(&str, &str)]) -> Tool {
@@ -138,6 +138,33 @@ fn a_second_ctrl_c_ends_it_at_once() {
 }
 
 #[test]
+fn the_terminal_is_left_as_it_was_when_two_signals_end_it_in_the_middle_of_a_line() {
+    let url = raw_websocket(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
+    // The shell says who it is and becomes the tool; the one around it looks at the terminal afterwards.
+    let mut tool = on_terminal(
+        &format!("sh -c 'echo pid $$.; exec {}'; stty -a", line(&url, "").replace('\'', "")),
+        &[],
+    );
+    tool.expect(".\r\n");
+    tool.expect(PROMPT);
+    let shown = String::from_utf8_lossy(&tool.said[0]).into_owned();
+    let (_, rest) = shown.split_once("pid ").expect("it is said first");
+    let pid = rest.split('.').next().and_then(|pid| pid.parse().ok()).expect("a number");
+    signal("TERM", pid);
+    tool.expect("once more to end at once");
+    signal("TERM", pid);
+    expect_usual_modes(&tool.end().stdout());
+}
+
+#[track_caller]
+fn expect_usual_modes(settings: &str) {
+    for mode in ["icanon", "echo ", "isig"] {
+        let off = format!("-{mode}");
+        assert!(settings.contains(mode) && !settings.contains(&off), "{mode} is on again: {settings}");
+    }
+}
+
+#[test]
 fn the_terminal_is_left_as_it_was_when_the_server_ends_it_in_the_middle_of_a_line() {
     let server = Serving::start(|cx, id, seen| {
         if *seen == text("go") {
@@ -150,12 +177,7 @@ fn the_terminal_is_left_as_it_was_when_the_server_ends_it_in_the_middle_of_a_lin
     tool.input(b"go\rhalf a");
     let end = tool.expect("closed with 4000 \"enough\": the server closed");
     tool.expect_after(end, "code 3");
-    let ended = tool.end();
-    let settings = ended.stdout();
-    for mode in ["icanon", "echo ", "isig"] {
-        let off = format!("-{mode}");
-        assert!(settings.contains(mode) && !settings.contains(&off), "{mode} is on again: {settings}");
-    }
+    expect_usual_modes(&tool.end().stdout());
 }
 
 #[test]

@@ -24,8 +24,6 @@ pub(super) enum Input {
     Message(OwnedMessage),
     /// Nothing more comes.
     End,
-    /// Ctrl-C, typed where it is a character.
-    Interrupt,
     /// It cannot be read, or is not what it should be, so; nothing more comes.
     Failed(String),
 }
@@ -94,16 +92,29 @@ impl Inputs {
         Ok(Inputs { receiver, over: None, ended: false })
     }
 
-    /// Edits lines on the terminal until Ctrl-D.
-    pub(super) fn of_terminal(mut editor: Editor, binary: bool, remote: Remote) -> io::Result<Inputs> {
+    /// Edits lines on the terminal until Ctrl-D. Ctrl-C, which is a character there, is told of beside them.
+    pub(super) fn of_terminal(
+        mut editor: Editor,
+        binary: bool,
+        interrupted: Arc<AtomicBool>,
+        remote: Remote,
+    ) -> io::Result<Inputs> {
         // Without a bound: what is typed is little, and a thread that waits here could not show what comes.
         let (sender, receiver) = mpsc::channel();
         let over = Arc::new(AtomicBool::new(false));
         let inputs = Inputs { receiver, over: Some(Arc::clone(&over)), ended: false };
         thread::Builder::new().name("terminal".to_owned()).spawn(move || {
             while !over.load(Ordering::Acquire) {
-                let Some(input) = read_line(&mut editor, binary) else { continue };
-                let is_last = matches!(input, Input::End | Input::Failed(_));
+                let input = match read_line(&mut editor, binary) {
+                    Typed::Input(input) => input,
+                    Typed::Nothing => continue,
+                    Typed::Interrupt => {
+                        interrupted.store(true, Ordering::Release);
+                        remote.wake();
+                        continue;
+                    }
+                };
+                let is_last = !matches!(input, Input::Message(_));
                 if sender.send(input).is_err() || is_last {
                     break;
                 }
@@ -121,7 +132,7 @@ impl Inputs {
     pub(super) fn next(&mut self) -> Option<Input> {
         match self.receiver.try_recv() {
             Ok(input) => {
-                self.ended |= matches!(input, Input::End | Input::Failed(_));
+                self.ended |= !matches!(input, Input::Message(_));
                 Some(input)
             }
             Err(TryRecvError::Empty) => None,
@@ -156,20 +167,27 @@ impl Inputs {
     }
 }
 
-/// The line edited next, or what came instead; `None` where that was nothing.
-fn read_line(editor: &mut Editor, binary: bool) -> Option<Input> {
+/// What became of a line.
+enum Typed {
+    Input(Input),
+    Nothing,
+    Interrupt,
+}
+
+/// Has the next line edited.
+fn read_line(editor: &mut Editor, binary: bool) -> Typed {
     match editor.line() {
         // Enter alone is a way to make room, not a message.
-        Ok(line) if line.is_empty() => None,
-        Ok(line) if binary => Some(Input::Message(OwnedMessage::Binary(line.into_bytes()))),
-        Ok(line) => Some(Input::Message(OwnedMessage::Text(line))),
-        Err(ReadlineError::Interrupted | ReadlineError::Signal(Signal::Interrupt)) => Some(Input::Interrupt),
+        Ok(line) if line.is_empty() => Typed::Nothing,
+        Ok(line) if binary => Typed::Input(Input::Message(OwnedMessage::Binary(line.into_bytes()))),
+        Ok(line) => Typed::Input(Input::Message(OwnedMessage::Text(line))),
+        Err(ReadlineError::Interrupted | ReadlineError::Signal(Signal::Interrupt)) => Typed::Interrupt,
         // The window has another size.
-        Err(ReadlineError::Signal(_)) => None,
+        Err(ReadlineError::Signal(_)) => Typed::Nothing,
         // What was typed is no UTF-8: it is dropped.
-        Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => None,
-        Err(ReadlineError::Eof) => Some(Input::End),
-        Err(error) => Some(Input::Failed(format!("cannot read the terminal: {error}"))),
+        Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => Typed::Nothing,
+        Err(ReadlineError::Eof) => Typed::Input(Input::End),
+        Err(error) => Typed::Input(Input::Failed(format!("cannot read the terminal: {error}"))),
     }
 }
 

@@ -157,17 +157,19 @@ fn try_run(arguments: &Arguments) -> Result<u8, (u8, String)> {
     Ok(code)
 }
 
-/// The first signal closes the connection, the second one ends the process at once.
+/// The first signal closes the connection, the second one ends the process, even if its loop is stuck in a write.
 fn hear_signals(interrupted: Arc<AtomicBool>, remote: Remote) -> io::Result<Handle> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let handle = signals.handle();
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for (count, _) in signals.forever().enumerate() {
-            if count > 0 {
-                process::exit(i32::from(INTERRUPTED));
-            }
             interrupted.store(true, Ordering::Release);
             remote.wake();
+            if count > 0 {
+                // Given the chance, the loop ends it itself, and leaves the terminal as it was.
+                thread::park_timeout(INTERRUPT_PATIENCE);
+                process::exit(i32::from(INTERRUPTED));
+            }
         }
     })?;
     Ok(handle)
@@ -199,6 +201,8 @@ impl Arguments {
     }
 }
 
+/// Longest time the loop may take to end by a second signal.
+const INTERRUPT_PATIENCE: Duration = Duration::from_millis(300);
 /// Longest wait for the server to end TCP when the closing handshake is over.
 const LINGER_MS_MAX: u32 = 1_000;
 

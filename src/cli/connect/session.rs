@@ -26,7 +26,7 @@ pub(super) struct Session {
     /// Of the loop, for the thread that reads what comes in.
     remote: Option<Remote>,
     signals: Option<Handle>,
-    /// A signal came.
+    /// A signal came, or Ctrl-C was typed.
     interrupted: Arc<AtomicBool>,
     phase: Phase,
     /// What is typed or piped, once the connection is open.
@@ -132,16 +132,14 @@ impl Session {
 
     /// Does what is to be done between two turns of the loop; how long until there is more.
     pub(super) fn work(&mut self, cx: &mut Context<'_>) -> Option<Duration> {
-        if self.interrupted.swap(false, Ordering::AcqRel) {
-            self.interrupt(cx);
-        }
         if let (Phase::Open(id) | Phase::Ending(id), Some(_)) = (self.phase, self.screen.failure()) {
             self.close(cx, id, CloseCode::GOING_AWAY);
         }
-        match self.phase {
-            Phase::Open(id) => self.send_inputs(cx, id),
-            Phase::Closing => self.hear_interrupts(cx),
-            _ => {}
+        if let Phase::Open(id) = self.phase {
+            self.send_inputs(cx, id);
+        }
+        if self.interrupted.swap(false, Ordering::AcqRel) {
+            self.interrupt(cx);
         }
         let quiet = match self.phase {
             Phase::Ending(id) => self.close_if_quiet(cx, id),
@@ -180,7 +178,6 @@ impl Session {
                 Input::Message(message) => {
                     self.backlogged = cx.send(id, message.as_message()) == Sent::Backlogged;
                 }
-                Input::Interrupt => return self.interrupt(cx),
                 Input::End => {
                     self.phase = Phase::Ending(id);
                     return;
@@ -191,17 +188,6 @@ impl Session {
                     self.phase = Phase::Ending(id);
                     return;
                 }
-            }
-        }
-    }
-
-    /// What is typed now is not sent any more, but Ctrl-C counts.
-    fn hear_interrupts(&mut self, cx: &mut Context<'_>) {
-        loop {
-            match self.inputs.as_mut().and_then(Inputs::next) {
-                Some(Input::Message(_)) => {}
-                Some(Input::Interrupt) => self.interrupt(cx),
-                Some(Input::End | Input::Failed(_)) | None => return,
             }
         }
     }
@@ -235,11 +221,11 @@ impl Session {
     }
 
     /// From now on what is typed or piped is sent.
-    fn listen(&mut self) {
+    fn listen(&mut self, id: ConnId) {
         let (binary, framing) = (self.arguments.binary, self.arguments.framing());
         let remote = self.remote.clone().expect("it was attached before it dialled");
         let started = match self.screen.edit() {
-            Some(editor) => Inputs::of_terminal(editor, binary, remote),
+            Some(editor) => Inputs::of_terminal(editor, binary, Arc::clone(&self.interrupted), remote),
             None => Inputs::of_pipe(binary, framing, remote),
         };
         match started {
@@ -247,6 +233,7 @@ impl Session {
             Err(error) => {
                 self.screen.error(&format!("cannot start a thread: {error}"));
                 self.failed = true;
+                self.phase = Phase::Ending(id);
             }
         }
     }
@@ -297,7 +284,7 @@ impl Handler for Session {
         self.phase = Phase::Open(id);
         self.active_at = Instant::now();
         self.pings.due = self.active_at;
-        self.listen();
+        self.listen(id);
     }
 
     fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, message: Message<'_>) {
