@@ -160,7 +160,8 @@ pub struct Limits {
     pub linger_ms_max: u32,
     /// Most bytes read from one connection per wake of the loop. Default 256 KiB, at least 4 KiB.
     ///
-    /// One buffer of this size serves all connections. What a peer sent beyond it waits for its next turn.
+    /// One buffer of this size serves all connections. What a peer sent beyond it waits for its next turn. One that
+    /// agreed to compression is read at most 32 KiB at a time, which may inflate to 33 MiB.
     pub read_bytes_max: u32,
     /// Soft mark of an outbox, in bytes. Default 256 KiB.
     ///

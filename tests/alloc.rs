@@ -6,7 +6,7 @@
 use allocation_counter::measure;
 use sockeye::{
     Command, Config, ConnId, Context, Dial, Engine, Handler, Input, Message, Now, PeerInfo, Request, Sent,
-    Server, Tick,
+    Server, Tick, wire::deflate::Compressor,
 };
 use std::{
     io::{ErrorKind, Read, Write},
@@ -47,15 +47,24 @@ struct Loop<H> {
 
 impl<H: Handler> Loop<H> {
     fn new(handler: H, read_bytes_max: usize) -> Loop<H> {
-        let engine = Engine::new(&Config::default(), handler, |bytes| bytes.fill(7));
+        Loop::with(&Config::default(), handler, read_bytes_max)
+    }
+
+    fn with(config: &Config, handler: H, read_bytes_max: usize) -> Loop<H> {
+        let engine = Engine::new(config, handler, |bytes| bytes.fill(7));
         let (input, now) = (Input::new(read_bytes_max), Now::default());
         Loop { engine, input, now, written: Vec::with_capacity(8 << 20), writes: 0 }
     }
 
     /// A connection that is open.
     fn open(&mut self) -> ConnId {
+        self.open_by(UPGRADE)
+    }
+
+    /// One that asked for this.
+    fn open_by(&mut self, request: &[u8]) -> ConnId {
         let id = self.engine.handle_accept(self.now, PeerInfo { address: None, listener: 0 });
-        self.read(id, UPGRADE);
+        self.read(id, request);
         self.flush(id);
         assert!(self.written.starts_with(b"HTTP/1.1 101 "));
         self.written.clear();
@@ -427,6 +436,139 @@ fn naming_the_receivers_of_a_broadcast() {
         looped.flush(id);
         looped.expect(&want);
     });
+}
+
+// ---------------------------------------------------------------------- compression
+
+/// A request that offers compression.
+fn offer() -> Vec<u8> {
+    let line = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+    [&UPGRADE[..UPGRADE.len() - 2], line].concat()
+}
+
+/// Contexts for each connection.
+fn with_contexts() -> Config {
+    let mut config = Config::default();
+    config.limits.deflate_context_bytes_max = 64 << 20;
+    config
+}
+
+/// `message` as a client compresses it on its own.
+fn compressed(message: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; message.len() + 100];
+    let len = Compressor::new(6, 15).compress(message, &mut out).expect("there is room");
+    out.truncate(len);
+    out
+}
+
+/// JSON that is not the same line again and again.
+fn json(len: usize) -> Vec<u8> {
+    let lines = (0..).map(|i: u32| format!("{{\"id\":{i},\"n\":{}}}\n", i.wrapping_mul(2_654_435_761)));
+    let mut bytes: Vec<u8> = lines.take(len / 10 + 1).collect::<String>().into_bytes();
+    bytes.truncate(len);
+    bytes
+}
+
+#[test]
+fn echo_of_compressed_messages_whole_and_in_pieces() {
+    for config in [Config::default(), with_contexts()] {
+        for len in [1 << 10, 64 << 10] {
+            let (payload, least) = (compressed(&json(len)), len / 100);
+            let (front, back) = payload.split_at(payload.len() / 2);
+            let whole = masked(0xc1, &payload);
+            let pieces = [masked(0x41, front), masked(0x89, b"?"), masked(0x80, back)].concat();
+            let mut looped = Loop::with(&config, Acts(echo), 256 << 10);
+            let id = looped.open_by(&offer());
+            expect_no_allocation(|| {
+                for piece in [&whole[..], &pieces].into_iter().chain(whole.chunks(7_000)) {
+                    looped.read(id, piece);
+                    looped.flush(id);
+                }
+                let replies = &looped.written;
+                assert!(replies[0] == 0xc1 && replies.len() > least && !replies.is_empty());
+                looped.written.clear();
+            });
+            assert_eq!(looped.engine.buffered_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn echo_of_what_becomes_no_smaller() {
+    let mut state = 1_u32;
+    let noise: Vec<u8> = (0..5_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .collect();
+    let (bytes, want) = (masked(0x82, &noise), bare(0x82, &noise));
+    for config in [Config::default(), with_contexts()] {
+        let mut looped = Loop::with(&config, Acts(echo), 256 << 10);
+        let id = looped.open_by(&offer());
+        expect_no_allocation(|| {
+            looped.read(id, &bytes);
+            looped.flush(id);
+            looped.expect(&want);
+        });
+    }
+}
+
+#[test]
+fn publishing_a_compressed_message_to_300_members() {
+    for config in [Config::default(), with_contexts()] {
+        let handler = Acts(|cx: &mut Context<'_>, id, message: Message<'_>| {
+            if let Message::Binary(_) = message {
+                assert!(cx.subscribe(id, "room"));
+            } else {
+                assert_eq!(cx.publish("room", message).queued, 300);
+            }
+        });
+        let mut looped = Loop::with(&config, handler, 4096);
+        // A third of them do not compress, and a third has a smaller window.
+        let small = String::from_utf8(offer())
+            .unwrap()
+            .replace("client_max_window_bits", "server_max_window_bits=10");
+        let requests = [UPGRADE, &offer(), small.as_bytes()];
+        let members: Vec<_> = (0..300).map(|i| looped.open_by(requests[i % 3])).collect();
+        for &id in &members {
+            looped.read(id, &masked(0x82, b"let me in"));
+        }
+        let bytes = masked(0xc1, &compressed(&json(1_024)));
+        expect_no_allocation(|| {
+            looped.writes = 0;
+            looped.read(members[1], &bytes);
+            looped.flush(members[1]);
+            assert!(looped.written[0] == 0xc1 && looped.written.len() < 900);
+            looped.written.clear();
+            assert_eq!(looped.writes, 300, "one write for each member");
+        });
+    }
+}
+
+/// The same handshakes, with and without the offer, allocate the same while the connections are idle.
+#[test]
+fn a_connection_that_may_compress_and_has_no_contexts_holds_nothing_for_it() {
+    let held = |request: &[u8], config: &Config| {
+        let mut looped = Loop::with(config, Acts(echo), 4096);
+        // What a first connection makes for all.
+        (0..WARM_UP).for_each(|_| {
+            looped.open_by(request);
+        });
+        let counted = measure(|| {
+            (0..ROUNDS).for_each(|_| {
+                looped.open_by(request);
+            });
+        });
+        assert_eq!(looped.engine.buffered_bytes(), 0);
+        counted.bytes_current
+    };
+    let (plain, offered) = (held(UPGRADE, &Config::default()), held(&offer(), &Config::default()));
+    assert_eq!((plain, offered), (plain, plain));
+    assert!(plain < 1_000, "{plain} bytes in {ROUNDS} idle connections");
+    // With contexts of its own one notes where they are; the codecs are made with the first message.
+    let own = held(&offer(), &with_contexts());
+    assert!(own / (ROUNDS as i64) < 600, "{own} bytes in {ROUNDS} idle connections with contexts");
 }
 
 // ---------------------------------------------------------------------- with sockets

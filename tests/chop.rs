@@ -9,7 +9,7 @@ use duo::{
     masked, show,
 };
 use proptest::{collection::vec, prelude::*};
-use sockeye::{ClientRequest, Config, Dial, Role};
+use sockeye::{ClientRequest, Config, Dial, Role, wire::deflate::Compressor};
 
 /// What a connection's peer sends, from the first byte of its handshake, and a name for it.
 struct Script {
@@ -35,6 +35,96 @@ fn handshake(role: Role) -> &'static [u8] {
 
 fn config(config: &mut Config) {
     config.limits.fragments_max = 12;
+    config.deflate.threshold_bytes = 8;
+    config.limits.deflate_context_bytes_max = 1 << 20;
+}
+
+/// The handshake of `role`'s peer with permessage-deflate, and these frames behind it.
+fn compressing(role: Role, parameters: &str, frames: &[Vec<u8>]) -> Vec<u8> {
+    let head = handshake(role);
+    let line = format!("Sec-WebSocket-Extensions: permessage-deflate{parameters}\r\n\r\n");
+    [&head[..head.len() - 2], line.as_bytes(), &frames.concat()].concat()
+}
+
+/// `message` as a peer compresses it on its own.
+fn compressed(message: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; message.len() * 9 / 8 + 100];
+    let len = Compressor::new(6, 15).compress(message, &mut out).expect("there is room");
+    out.truncate(len);
+    out
+}
+
+const NO_TAKEOVER: &str = "; server_no_context_takeover; client_no_context_takeover";
+
+/// Scripts with compression on, with context takeover and without.
+fn compressed_scripts(role: Role) -> Vec<Script> {
+    let frame = |lead, payload: &[u8]| frame(role, lead, payload);
+    let (hello, again) = (&b"\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"\xf2\x00\x11\x00\x00"[..]);
+    let text = "grün, ".repeat(60);
+    let small = [
+        frame(0xc1, hello),
+        frame(0x81, b"plain, plain, plain"),
+        frame(0xc2, hello),
+        frame(0xc1, b"\x00"),
+        frame(0xc1, b"\x03\x00"),
+        frame(0xc1, b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00"),
+        frame(0xc1, &compressed(text.as_bytes())),
+    ];
+    let pieces = [
+        frame(0x41, &hello[..2]),
+        frame(0x89, b"ping"),
+        frame(0x00, b""),
+        frame(0x00, &hello[2..6]),
+        frame(0x8a, b""),
+        frame(0x80, &hello[6..]),
+        frame(0x01, b"plain in"),
+        frame(0x80, b" fragments"),
+        frame(0x42, b""),
+        frame(0x80, b"\x02\x00"),
+    ];
+    let closing = [frame(0xc1, hello), frame(0x88, b"\x03\xe8bye"), frame(0xc1, b"\x06"), frame(0x88, b"")];
+    let faults: [(&'static str, Vec<u8>); 6] = [
+        ("compressed garbage", frame(0xc1, b"\xf2\x48\x06\xff")),
+        ("a compressed message that is cut off", frame(0xc1, &hello[..6])),
+        (
+            "compressed text that is none",
+            [frame(0x41, b"\x00\x03\x00\xfc\xffca\xe9"), frame(0x80, b"\x00")].concat(),
+        ),
+        ("rsv1 on a continuation", [frame(0x41, hello), frame(0xc0, b"")].concat()),
+        ("rsv1 on a ping", frame(0xc9, b"!")),
+        ("rsv2 beside rsv1", frame(0xe1, hello)),
+    ];
+    let mut scripts = Vec::new();
+    for (takeover, again) in [("", again), (NO_TAKEOVER, hello)] {
+        let script = |name, frames: &[Vec<u8>]| Script { name, bytes: compressing(role, takeover, frames) };
+        scripts.push(script(
+            "compressed messages",
+            &[&small[..], &[frame(0xc1, hello), frame(0xc1, again)]].concat(),
+        ));
+        scripts.push(script("compressed fragments", &pieces));
+        scripts.push(script("compressed messages around a close", &closing));
+        for (name, fault) in &faults {
+            scripts.push(script(name, &[frame(0xc1, hello), fault.clone(), frame(0xc1, again)]));
+        }
+    }
+    scripts
+}
+
+/// Compressed messages of 70,000 bytes.
+fn large_compressed_scripts(role: Role) -> Vec<Script> {
+    let text: String =
+        (0..70_000_u32 / 9).map(|i| format!("{:08} ", i.wrapping_mul(2_654_435_761) % 99_999)).collect();
+    let payload = compressed(text.as_bytes());
+    let (first, rest) = payload.split_at(payload.len() / 3);
+    let frames = [
+        frame(role, 0xc1, &payload),
+        frame(role, 0x41, first),
+        frame(role, 0x89, b"ping"),
+        frame(role, 0x80, rest),
+        frame(role, 0xc2, &payload),
+    ];
+    let script = |name, takeover| Script { name, bytes: compressing(role, takeover, &frames) };
+    vec![script("large compressed messages", ""), script("the same on their own", NO_TAKEOVER)]
 }
 
 /// Scripts that are short enough to be cut at every byte.
@@ -255,6 +345,51 @@ fn a_client_does_the_same_wherever_a_script_is_cut_in_two() {
     }
 }
 
+#[test]
+fn either_role_does_the_same_wherever_a_compressed_script_is_cut_in_two() {
+    for role in [Role::Server, Role::Client] {
+        for script in compressed_scripts(role) {
+            cut_at(role, &script, 0..=script.bytes.len());
+        }
+        for script in large_compressed_scripts(role) {
+            let len = script.bytes.len();
+            cut_at(role, &script, (0..=len).filter(|at| at % 1_500 == 0 || *at > len - 12));
+        }
+    }
+}
+
+#[test]
+fn either_role_does_the_same_with_compression_in_pieces_of_one_size() {
+    for role in [Role::Server, Role::Client] {
+        for script in compressed_scripts(role) {
+            check_pieces(role, &script, &[1, 2, 3, 5, 7, 13, 64]);
+        }
+        for script in large_compressed_scripts(role) {
+            check_pieces(role, &script, &[1, 1_000, 4_096, 16_384]);
+        }
+    }
+}
+
+#[test]
+fn the_compressed_scripts_do_what_their_names_say() {
+    for role in [Role::Server, Role::Client] {
+        for script in compressed_scripts(role).into_iter().chain(large_compressed_scripts(role)) {
+            let outcome = connection(role, std::iter::once(&script.bytes[..]), INPUT);
+            let count =
+                |wanted: fn(&Event) -> bool| outcome.events.iter().filter(|event| wanted(event)).count();
+            let messages = count(|event| matches!(event, Event::Text(_) | Event::Binary(_)));
+            let faults = count(|event| matches!(event, Event::Fault(_)));
+            let expected = match script.name {
+                "compressed messages" => (9, 0),
+                "compressed messages around a close" => (1, 0),
+                "compressed fragments" | "large compressed messages" | "the same on their own" => (3, 0),
+                _ => (1, 1),
+            };
+            assert_eq!((messages, faults), expected, "{}: {:.500?}", script.name, outcome.events);
+        }
+    }
+}
+
 /// Where something of a large script begins or ends, the sizes of buffers, and one place in 3,500 of what lies between.
 fn places(role: Role, len: usize) -> impl Iterator<Item = usize> {
     let start = handshake(role).len();
@@ -314,7 +449,8 @@ fn check_pieces(role: Role, script: &Script, sizes: &[usize]) {
 #[test]
 fn engine_and_connection_do_the_same() {
     for role in [Role::Server, Role::Client] {
-        for script in scripts(role).into_iter().chain(large_scripts(role)) {
+        let compressed = compressed_scripts(role).into_iter().chain(large_compressed_scripts(role));
+        for script in scripts(role).into_iter().chain(large_scripts(role)).chain(compressed) {
             let by_engine = engine(role, std::iter::once(&script.bytes[..]), INPUT);
             let by_connection = connection(role, std::iter::once(&script.bytes[..]), INPUT);
             assert!(by_engine.out == by_connection.out, "'{}': {}", script.name, show(&by_engine.out));
@@ -357,7 +493,7 @@ fn the_scripts_do_what_their_names_say() {
 #[test]
 fn a_socket_that_takes_few_bytes_by_a_write_gets_the_same_bytes() {
     for role in [Role::Server, Role::Client] {
-        for script in scripts(role) {
+        for script in scripts(role).into_iter().chain(compressed_scripts(role)) {
             let whole = engine(role, std::iter::once(&script.bytes[..]), INPUT);
             for per_write in [1, 2, 3, 7, 50, 129] {
                 for size in [usize::MAX, 1, 40] {
@@ -372,7 +508,7 @@ fn a_socket_that_takes_few_bytes_by_a_write_gets_the_same_bytes() {
                 }
             }
         }
-        for script in large_scripts(role) {
+        for script in large_scripts(role).into_iter().chain(large_compressed_scripts(role)) {
             let whole = engine(role, std::iter::once(&script.bytes[..]), INPUT);
             for per_write in [100, 1_023, 65_535] {
                 for path in [INPUT, DIRECT] {

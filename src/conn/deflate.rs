@@ -31,6 +31,10 @@ pub(crate) const WINDOW_MAX: usize = WINDOWS - 1;
 /// Bytes inflated at a time, between two looks at the limit.
 const STEP_BYTES: usize = 64 << 10;
 
+/// Bytes read at a time from a peer that may compress: DEFLATE makes at most some 1,030 times as many of them, which is
+/// tens of milliseconds of work, between which others have their turns.
+pub(crate) const COMPRESSED_READ_BYTES_MAX: usize = 32 << 10;
+
 /// What of compression all connections of one loop share.
 #[derive(Debug)]
 pub(crate) struct Codecs {
@@ -193,6 +197,12 @@ impl Connection {
         }
     }
 
+    /// Whether compressed messages may come.
+    #[inline]
+    pub(crate) fn inflates(&self) -> bool {
+        self.flags.has(DEFLATE)
+    }
+
     /// Gives back the codecs that the connection has for itself, or has asked for.
     pub(super) fn release_contexts(&mut self, commons: &mut Commons) {
         match self.aside.take().map(|aside| *aside) {
@@ -278,7 +288,8 @@ impl Connection {
         };
         let mut inflation = inflater.get_or_insert_with(Inflater::new).begin(payload, keeps_context);
         let limit = limits.message_bytes_max as usize;
-        let mut block = pool.take(MESSAGE_HEADROOM + (4 * payload.len()).min(STEP_BYTES).min(limit + 1));
+        let mut block =
+            pool.take(MESSAGE_HEADROOM + payload.len().saturating_mul(4).min(STEP_BYTES).min(limit + 1));
         let mut filled = 0;
         let ended = loop {
             let room = block.len() - MESSAGE_HEADROOM;

@@ -12,7 +12,7 @@ mod receive;
 mod send;
 
 pub(crate) use buffer::{Block, Buffer, Pool};
-pub(crate) use deflate::{Codecs, WINDOW_MAX, WINDOWS};
+pub(crate) use deflate::{COMPRESSED_READ_BYTES_MAX, Codecs, WINDOW_MAX, WINDOWS};
 pub use fault::Fault;
 pub use input::Input;
 pub use keepalive::Expired;

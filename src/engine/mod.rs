@@ -25,8 +25,8 @@ use self::{
 use crate::{
     config::Config,
     conn::{
-        self, ConnectionState, Expired, Fault, Head, Input, MESSAGE_HEADROOM, Message, Place, Role, Step,
-        Upgrade,
+        self, COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Head, Input, MESSAGE_HEADROOM,
+        Message, Place, Role, Step, Upgrade,
     },
     time::{Now, Tick},
     wire::{
@@ -348,6 +348,15 @@ impl<H: Handler> Engine<H> {
             let waits = peer.flags.has(holds_up) && !peer.flags.has(flag::UNWRITABLE);
             !(waits && peer.conn.state() == ConnectionState::Open)
         })
+    }
+
+    /// How many bytes to read from `id` at a time into the [`Input`], at most: `Limits::read_bytes_max`, and less from
+    /// one that may compress, for what it sends may inflate to a thousand times as much.
+    #[inline]
+    pub fn read_bytes_max(&self, id: ConnId) -> usize {
+        let limit = self.core.commons.limits.read_bytes_max as usize;
+        let inflates = self.core.peers.find(id).is_some_and(|index| self.core.peers[index].conn.inflates());
+        if inflates { limit.min(COMPRESSED_READ_BYTES_MAX) } else { limit }
     }
 
     /// Whether a handler paused `id`.

@@ -183,14 +183,15 @@ impl<H: Handler> Server<H> {
         }
         slot.unread = false;
         let Some(socket) = &mut slot.socket else { return };
+        let most = self.engine.read_bytes_max(id);
+        let input = &mut self.input.space()[..most];
         let (read, direct, room) = match self.engine.input_space(id) {
             Some(space) => {
                 // The rest of a large message goes straight to where it is assembled.
                 let len = space.len().min(self.read_bytes_max);
-                let input = self.input.space();
-                (socket.read_two(&mut space[..len], input), len, len + input.len())
+                (socket.read_two(&mut space[..len], input), len, len + most)
             }
-            None => (socket.read(self.input.space()), 0, self.read_bytes_max),
+            None => (socket.read(input), 0, most),
         };
         match read {
             Ok(0) => match slot.write_failed {

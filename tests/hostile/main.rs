@@ -10,6 +10,8 @@ mod close;
 #[cfg(target_os = "linux")] // measures the server through /proc, as `exhaustion` and `siege` do
 mod crowd;
 #[cfg(target_os = "linux")]
+mod deflate;
+#[cfg(target_os = "linux")]
 mod exhaustion;
 mod framing;
 mod handshake;

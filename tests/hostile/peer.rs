@@ -169,8 +169,22 @@ impl Peer {
     /// The next frame, which must be one a server may send: unmasked, in the shortest form, no RSV bit. §5.1, §5.2
     #[track_caller]
     pub fn expect_frame(&mut self) -> Frame {
+        let frame = self.take_frame();
+        assert_eq!(frame.first & 0x70, 0, "RSV bits in {:#04x}", frame.first);
+        frame
+    }
+
+    /// The next frame is a whole compressed message.
+    #[track_caller]
+    pub fn expect_compressed_frame(&mut self) -> Frame {
+        let frame = self.take_frame();
+        assert!(matches!(frame.first, 0xc1 | 0xc2), "{:#04x} begins no compressed message", frame.first);
+        frame
+    }
+
+    #[track_caller]
+    fn take_frame(&mut self) -> Frame {
         let [first, second] = self.take(2, b"a frame")[..] else { unreachable!() };
-        assert_eq!(first & 0x70, 0, "RSV bits in {first:#04x}");
         assert_eq!(second & 0x80, 0, "a server masks nothing");
         let len = match second {
             126 => {

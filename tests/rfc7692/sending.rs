@@ -122,3 +122,24 @@ fn s6_1_control_frames_are_never_compressed() {
         assert!(!duo.send("Hello Hello Hello Hello"));
     }
 }
+
+/// The codec has to be as new after each message that it could not make smaller.
+#[test]
+fn s7_2_1_what_does_not_shrink_leaves_nothing_behind_for_the_message_after_it() {
+    let (noise, text) = (super::noise(5, 9_000), json(7, 900));
+    for level in 1..=9 {
+        for takes_over in [false, true] {
+            for mut duo in with_window(12, takes_over, |config| config.deflate.level = level) {
+                let mut puff = Puff::default();
+                for i in 0..30 {
+                    assert!(duo.send(&noise[i * 100..]));
+                    assert_eq!(sent(&mut duo), (0x82, noise[i * 100..].to_vec()));
+                    assert!(duo.send(&text[..]));
+                    let (first, payload) = sent(&mut duo);
+                    assert_eq!(first, 0xc1);
+                    assert_eq!(puff.inflate(&payload, 1 << 20).as_deref(), Ok(text.as_bytes()), "{level}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! permessage-deflate against the binary: bombs, garbage, what is cut off, floods of final blocks, and many small
+//! messages that become large. RFC 7692 §8
+
+use crate::peer::{PATIENCE, Peer, UPGRADE, frame};
+use crate::server::{Server, shared};
+use crate::siege::Siege;
+use sockeye::wire::deflate::Compressor;
+use std::time::Instant;
+
+const HELLO: &[u8] = b"\xf2\x48\xcd\xc9\xc9\x07\x00";
+
+fn open(server: &Server) -> Peer {
+    let offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let mut peer = server.dial();
+    let head = peer.send(&[&UPGRADE[..UPGRADE.len() - 2], offer].concat()).expect_head();
+    assert_eq!(head.status, 101);
+    let answered = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    assert_eq!(head.field("Sec-WebSocket-Extensions"), Some(answered));
+    peer
+}
+
+/// `mebibytes` of zeros, each in blocks of its own.
+fn bomb(mebibytes: usize) -> Vec<u8> {
+    let mut piece = vec![0; 4_096];
+    let n = Compressor::new(9, 15).compress(&vec![0; 1 << 20], &mut piece).expect("there is room");
+    piece.truncate(n);
+    [[&piece[..], b"\0\0\xff\xff"].concat().repeat(mebibytes - 1), piece].concat()
+}
+
+#[test]
+fn s8_a_mebibyte_that_would_be_a_gibibyte_is_1009_and_costs_no_memory() {
+    let mut siege = Siege::begin(&[]);
+    let bomb = bomb(1 << 10);
+    for _ in 0..5 {
+        let reason = open(&siege.server).send_regardless(&frame(0xc2, &bomb)).expect_fault(1009);
+        assert_eq!(reason, "message of 16777217 bytes (at most 16777216)");
+        siege.expect_service();
+    }
+    siege.server.expect_rest();
+    // What a message may be at most is kept for the next one.
+    let growth = siege.server.resident_bytes().saturating_sub(siege.resident_bytes);
+    assert!(growth < 64 << 20, "{growth}");
+    siege.expect_descriptors_back().expect_welcome();
+}
+
+#[test]
+fn s7_2_2_garbage_and_what_is_cut_off_is_1007() {
+    let server = shared();
+    let text: &[u8] = b"\x00\x05\x00\xfa\xffHello";
+    for garbage in
+        [&b""[..], b"\x06", b"\x02\x01", b"\xff\xff\xff", &HELLO[..6], &HELLO[..1], &text[..7], b"plain text"]
+    {
+        let mut peer = open(&server);
+        peer.send(&frame(0xc1, HELLO)).expect(b"\x81\x05Hello");
+        peer.send(&frame(0xc1, garbage)).expect_fault(1007);
+        let mut peer = open(&server);
+        peer.send(&frame(0x41, garbage)).expect_silence();
+        peer.send(&frame(0x80, b"")).expect_fault(1007);
+    }
+    open(&server).send(&frame(0xc1, b"\x00\x01\x00\xfe\xff\xff\x00")).expect_fault(1007);
+}
+
+#[test]
+fn s6_1_rsv1_where_it_does_not_belong_is_1002() {
+    let server = shared();
+    let reason = server.expect_fault(&frame(0xc1, HELLO), 1002);
+    assert_eq!(reason, "peer sent RSV1; compression was not negotiated");
+    for script in [
+        frame(0xc9, b""),
+        frame(0xc8, b""),
+        [frame(0x41, HELLO), frame(0xc0, b"")].concat(),
+        frame(0xe1, HELLO),
+        frame(0xc3, b""),
+    ] {
+        open(&server).send(&script).expect_fault(1002);
+    }
+}
+
+#[test]
+fn s7_2_3_4_a_flood_of_final_blocks_is_1007_and_others_are_served_meanwhile() {
+    let mut siege = Siege::begin(&[]);
+    // 32 KiB first: so much is to be copied at each new start.
+    let mut window = vec![0; 4_096];
+    let n = Compressor::new(9, 15).compress(&vec![7; 40_000], &mut window).expect("there is room");
+    let start = [&window[..n], b"\0\0\xff\xff"].concat();
+    let reason = open(&siege.server).send(&frame(0xc2, &b"\x03\x00".repeat(50_000))).expect_fault(1007);
+    assert_eq!(reason, "compressed message is not DEFLATE data");
+    let mut attackers: Vec<Peer> = (0..20).map(|_| open(&siege.server)).collect();
+    let begun = Instant::now();
+    let flood = frame(0xc2, &[&start[..], &b"\x03\x00".repeat(30_000)].concat());
+    for peer in &mut attackers {
+        peer.send_regardless(&flood);
+    }
+    siege.expect_service();
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    for peer in &mut attackers {
+        peer.expect_fault(1007);
+    }
+    siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s8_many_small_messages_that_become_large_keep_nobody_waiting_for_long() {
+    let mut siege = Siege::begin(&["--message-bytes-max", "1048576"]);
+    let message = frame(0xc2, &bomb(1));
+    let mut attackers: Vec<Peer> = (0..4).map(|_| open(&siege.server)).collect();
+    let script = message.repeat(50);
+    for peer in &mut attackers {
+        peer.send(&script);
+    }
+    let begun = Instant::now();
+    siege.expect_service();
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    for peer in &mut attackers {
+        for _ in 0..50 {
+            let frame = peer.expect_compressed_frame();
+            assert!(frame.payload.len() < 20_000);
+        }
+        peer.send(&frame(0xc1, HELLO)).expect(b"\x81\x05Hello");
+    }
+    drop(attackers);
+    siege.expect_descriptors_back().expect_welcome();
+    let growth = siege.server.resident_bytes().saturating_sub(siege.resident_bytes);
+    assert!(growth < 32 << 20, "{growth}");
+}
+
+/// Each makes the codec give up in the middle; it has to be as new for the next one.
+#[test]
+fn s7_2_1_a_flood_of_what_does_not_shrink_leaves_the_server_alive() {
+    let mut siege = Siege::begin(&[]);
+    let mut state = 1_u32;
+    let mut next = |_| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 11) as u8
+    };
+    let noise: Vec<u8> = (0..5_000).map(&mut next).collect();
+    let mut peer = open(&siege.server);
+    for _ in 0..200 {
+        peer.expect_echo(&noise);
+    }
+    peer.send(&frame(0x81, &[b'a'; 1_000]));
+    assert!(peer.expect_compressed_frame().payload.len() < 50);
+    siege.expect_service().expect_recovery();
+}
