@@ -511,7 +511,7 @@ fn a_socket_that_takes_few_bytes_by_a_write_gets_the_same_bytes() {
                 }
             }
         }
-        for script in large_scripts(role) {
+        for script in large_scripts(role).into_iter().chain(large_compressed_scripts(role)) {
             let whole = engine(role, std::iter::once(&script.bytes[..]), INPUT);
             for per_write in [100, 1_023, 65_535] {
                 for path in [INPUT, DIRECT] {

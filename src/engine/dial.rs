@@ -3,9 +3,9 @@
 
 use super::{Command, ConnId, Context, Core, Engine, Handler, Lost, PeerInfo, core::Doom, peers::flag};
 use crate::{
-    conn::{ClientRequest, Connection, Fault},
+    conn::{ClientRequest, Connection, Fault, Head, Input},
     time::Now,
-    wire::handshake::ResponseError,
+    wire::{handshake::ResponseError, response::Response},
 };
 use std::{
     fmt, io,
@@ -223,6 +223,22 @@ impl<H: Handler> Engine<H> {
         let Some(index) = self.core.peers.find(id) else { return };
         self.dial_failed(now, index, error);
         self.settle(now);
+    }
+
+    /// The server that was dialled accepted.
+    pub(super) fn dialled(&mut self, now: Now, index: u32, head: Head, input: &Input) {
+        let kept = self.core.peers[index].conn.take_head();
+        let bytes = match &head {
+            Head::Input(range) => input.get(range.clone()),
+            Head::Kept(len) => &kept[..*len],
+        };
+        let response = Response::parse(bytes, self.core.commons.limits.headers_max)
+            .expect("the connection has read the same head");
+        self.core.peers[index].flags.set(flag::DIALLED, false);
+        let id = self.core.peers.id(index);
+        self.handler.on_response(&mut Context::of(&mut self.core, now, index), id, &response);
+        self.core.commons.pool.give(kept);
+        self.opened(now, index);
     }
 
     /// Tells the handler that a dialled connection will not be open, once. False if it is none, or is open.

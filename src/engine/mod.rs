@@ -33,7 +33,6 @@ use crate::{
         close::CloseCode,
         frame::Opcode,
         handshake::{Refusal, Request},
-        response::Response,
     },
 };
 
@@ -449,22 +448,6 @@ impl<H: Handler> Engine<H> {
         let id = self.core.peers.id(index);
         let mut cx = Context::of(&mut self.core, now, index);
         self.handler.on_upgrade(&mut cx, id, request)
-    }
-
-    /// The server that was dialled accepted.
-    fn dialled(&mut self, now: Now, index: u32, head: Head, input: &Input) {
-        let kept = self.core.peers[index].conn.take_head();
-        let bytes = match &head {
-            Head::Input(range) => input.get(range.clone()),
-            Head::Kept(len) => &kept[..*len],
-        };
-        let response = Response::parse(bytes, self.core.commons.limits.headers_max)
-            .expect("the connection has read the same head");
-        self.core.peers[index].flags.set(flag::DIALLED, false);
-        let id = self.core.peers.id(index);
-        self.handler.on_response(&mut Context::of(&mut self.core, now, index), id, &response);
-        self.core.commons.pool.give(kept);
-        self.opened(now, index);
     }
 
     fn opened(&mut self, now: Now, index: u32) {
