@@ -78,7 +78,7 @@ pub use conn::{
 };
 pub use engine::{
     Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler, Lost,
-    PeerInfo, Sent, Transmit,
+    PeerInfo, Prepared, Sent, Transmit,
 };
 pub use error::Error;
 pub use net::{LocalAddress, OwnedMessage, Remote, RemoteError, Server};

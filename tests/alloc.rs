@@ -5,8 +5,8 @@
 
 use allocation_counter::measure;
 use sockeye::{
-    Command, Config, ConnId, Context, Dial, Engine, Handler, Input, Message, Now, PeerInfo, Request, Sent,
-    Server, Tick, wire::deflate::Compressor,
+    Command, Config, ConnId, Context, Dial, Engine, Handler, Input, Message, Now, PeerInfo, Prepared,
+    Request, Sent, Server, Tick, wire::deflate::Compressor,
 };
 use std::{
     io::{ErrorKind, Read, Write},
@@ -239,6 +239,40 @@ fn a_dialled_connection_that_sends_back_what_comes() {
             looped.expect(&want);
         });
     }
+}
+
+/// Answers each read with as many prepared frames as it brought messages: what a load generator does.
+struct Generator {
+    frames: Vec<Prepared>,
+    came: usize,
+}
+
+impl Handler for Generator {
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {
+        self.came += 1;
+    }
+    fn on_read_end(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        cx.send_prepared(id, &self.frames[..std::mem::take(&mut self.came)]);
+    }
+}
+
+#[test]
+fn a_read_of_32_messages_that_is_answered_with_as_many_prepared_frames() {
+    let payload = text(1_024);
+    let mut looped = Loop::new(Generator { frames: Vec::new(), came: 0 }, 256 << 10);
+    looped.engine.act(Now::default(), |generator, cx| {
+        let message = std::str::from_utf8(&payload).unwrap();
+        generator.frames = (0..32).map(|_| cx.prepare(message).unwrap()).collect();
+    });
+    let id = looped.dial();
+    let bytes = bare(0x81, &payload).repeat(32);
+    expect_no_allocation(|| {
+        looped.read(id, &bytes);
+        looped.flush(id);
+        assert_eq!(looped.written.len(), 32 * (8 + payload.len()));
+        looped.written.clear();
+    });
+    assert_eq!(looped.writes, 1 + WARM_UP + ROUNDS, "one for the request, and one a read");
 }
 
 /// The reads of one message, each `at_a_time` bytes.

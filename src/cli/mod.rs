@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and what the process's exit code says of how it went.
 
 mod autobahn;
+mod bench;
 mod connect;
 mod serve;
 mod text;
@@ -35,6 +36,8 @@ enum Tool {
     Connect(Box<connect::Arguments>),
     /// Run every case of an Autobahn fuzzing server against this client
     Autobahn(autobahn::Arguments),
+    /// Measure a WebSocket server under load
+    Bench(Box<bench::Arguments>),
 }
 
 const EXIT_CODES: &str = "Without a command it serves on 127.0.0.1:4863.\n\nExit codes: 0 ended as asked, \
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
         Some(Tool::Serve(arguments)) => serve::run(&arguments),
         Some(Tool::Connect(arguments)) => connect::run(&arguments),
         Some(Tool::Autobahn(arguments)) => autobahn::run(&arguments),
+        Some(Tool::Bench(arguments)) => bench::run(&arguments),
     })
 }
 

@@ -215,7 +215,7 @@ fn stop_on_signal(remote: Remote) -> std::io::Result<()> {
 }
 
 /// A line on stderr. That nobody reads it is no reason to stop.
-fn say(line: std::fmt::Arguments<'_>) {
+pub(super) fn say(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 

@@ -184,6 +184,11 @@ impl Codecs {
         self.contexts[place as usize].as_mut().expect("a connection keeps its contexts until it frees them")
     }
 
+    /// Whether messages of `len` bytes are compressed, where that was agreed.
+    pub(crate) fn is_worth(&self, len: usize) -> bool {
+        self.settings.enabled && len >= self.settings.threshold_bytes.max(1) as usize
+    }
+
     /// `payload`, compressed with a window of `window` on its own; `None` where that makes it no smaller.
     pub(crate) fn compress(&mut self, window: usize, payload: &[u8], pool: &mut Pool) -> Option<Buffer> {
         let level = self.settings.level;

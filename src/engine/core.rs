@@ -28,8 +28,10 @@ pub(super) struct Core {
     pub(super) peers: Peers,
     pub(super) topics: Topics,
     pub(super) wheel: Wheel,
-    /// Frames for many, of this wake.
+    /// Frames for many, of this wake, behind those that are prepared.
     pub(super) log: Buffer,
+    /// Bytes of the log that are prepared frames, and stay.
+    pub(super) prepared: u32,
     pub(super) commands: VecDeque<Command>,
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
@@ -78,6 +80,7 @@ impl Core {
             topics: Topics::default(),
             wheel: Wheel::new(),
             log: Buffer::default(),
+            prepared: 0,
             scratch: Vec::new(),
             commands: VecDeque::new(),
             dialling: HashMap::new(),
@@ -288,11 +291,14 @@ impl Core {
             peer.outbox.own(&self.log, &mut self.commons.pool);
         }
         self.round = usize::MAX;
-        if self.log.capacity() > 0 {
+        if self.log.len() > self.prepared as usize {
             for &index in &self.dirty {
                 self.peers[index].outbox.own(&self.log, &mut self.commons.pool);
             }
-            self.commons.pool.give_buffer(&mut self.log);
+            match self.prepared {
+                0 => self.commons.pool.give_buffer(&mut self.log),
+                prepared => self.log.truncate(prepared as usize),
+            }
         }
         None
     }

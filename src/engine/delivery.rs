@@ -1,8 +1,10 @@
-//! A message that came: handed to the handler, and what it leaves to be sent back as it is, from where it lies.
+//! Messages on their way to the handler, and back from where they lie; and the end of a read, where all of it may be
+//! answered at once.
 
 use super::{
     ConnId, Context, Engine, Handler,
     context::{Current, Echo, Left},
+    peers::flag,
 };
 use crate::{
     conn::{self, Block, Compressed, Input, MESSAGE_HEADROOM, Message},
@@ -146,5 +148,91 @@ impl<H: Handler> Engine<H> {
         let mut cx = Context { core: &mut self.core, now, turn: id.index, current: Some(current) };
         self.handler.on_message(&mut cx, id, message);
         cx.current.map_or(Left::default(), |current| current.left)
+    }
+
+    /// All that one read of an open connection brought is handled.
+    #[inline(always)] // where the handler does nothing here, nothing is to be left of it
+    pub(super) fn read_ended(&mut self, now: Now, index: u32, input: &mut Input) {
+        if !self.core.peers[index].flags.has(flag::OPENED) {
+            return;
+        }
+        let id = self.core.peers.id(index);
+        // No message is being handled: this place holds none that could be sent back.
+        let payload = &input.get(0..1)[..0];
+        let current = Current { id, input, payload, compressed: None, left: Left::default() };
+        let mut cx = Context { core: &mut self.core, now, turn: index, current: Some(current) };
+        self.handler.on_read_end(&mut cx, id);
+        if cx.current.is_some_and(|current| current.left.reply_moved) {
+            input.clear_reply();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, engine::PeerInfo};
+
+    /// Sends back each message that does not begin with `?`, and at the end of a read how many there were.
+    struct Counting(u8);
+    impl Handler for Counting {
+        fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+            self.0 += 1;
+            if !message.as_bytes().starts_with(b"?") {
+                cx.send(id, message);
+            }
+        }
+        fn on_read_end(&mut self, cx: &mut Context<'_>, id: ConnId) {
+            let came = std::mem::take(&mut self.0);
+            if came > 0 {
+                cx.send(id, &[came][..]);
+            }
+        }
+    }
+
+    /// All that is written in answer to one read.
+    fn answer(engine: &mut Engine<Counting>, id: ConnId, bytes: &[u8]) -> Vec<u8> {
+        let (now, mut input) = (Now::default(), Input::new(4_096));
+        input.space()[..bytes.len()].copy_from_slice(bytes);
+        input.fill(bytes.len());
+        engine.handle_input(now, id, &mut input);
+        let mut written = Vec::new();
+        while let Some(transmit) = engine.poll_reply(id, &input) {
+            let n = transmit.first.len() + transmit.second.len();
+            written.extend([transmit.first, transmit.second].concat());
+            engine.handle_replied(now, id, &mut input, n);
+        }
+        written
+    }
+
+    fn opened() -> (Engine<Counting>, ConnId) {
+        let mut engine = Engine::new(&Config::default(), Counting(0), |bytes| bytes.fill(7));
+        let id = engine.handle_accept(Now::default(), PeerInfo { address: None, listener: 0 });
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        assert!(answer(&mut engine, id, head).ends_with(b"\r\n\r\n"));
+        (engine, id)
+    }
+
+    #[test]
+    fn what_is_sent_at_the_end_of_a_read_follows_all_replies_to_it_in_one_write() {
+        let (mut engine, id) = opened();
+        assert_eq!(answer(&mut engine, id, b"\x81\x81\0\0\0\0a"), b"\x81\x01a\x82\x01\x01");
+        assert_eq!(
+            answer(&mut engine, id, b"\x81\x81\0\0\0\0a\x81\x81\0\0\0\0?\x82\x81\0\0\0\0b"),
+            b"\x81\x01a\x82\x01b\x82\x01\x03"
+        );
+        // A frame that is cut off is no message of this read, and one of the next.
+        assert_eq!(answer(&mut engine, id, b"\x81\x82\0\0\0\0c"), b"");
+        assert_eq!(answer(&mut engine, id, b"d"), b"\x81\x02cd\x82\x01\x01");
+    }
+
+    #[test]
+    fn a_read_that_brings_a_close_or_a_fault_has_no_end_that_is_told() {
+        for bytes in [&b"\x81\x81\0\0\0\0a\x88\x80\0\0\0\0"[..], b"\x81\x81\0\0\0\0a\x83\x80\0\0\0\0"] {
+            let (mut engine, id) = opened();
+            assert!(answer(&mut engine, id, bytes).starts_with(b"\x81\x01a\x88"));
+            assert_eq!(engine.handler().0, 1);
+        }
     }
 }

@@ -52,6 +52,10 @@ pub trait Handler {
     /// A whole message came. Its payload is borrowed for this call; sending it back to `id` as it is costs no copy.
     fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>);
 
+    /// All that one read of an open connection brought has been handled; there may have been any number of messages in
+    /// it, or none that was whole. What is sent to `id` here goes out in one write with what was sent before.
+    fn on_read_end(&mut self, _cx: &mut Context<'_>, _id: ConnId) {}
+
     /// The outbox of a connection that was above its soft mark is at or below it again.
     fn on_drain(&mut self, _cx: &mut Context<'_>, _id: ConnId) {}
 

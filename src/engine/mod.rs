@@ -10,6 +10,7 @@ mod dial;
 mod handler;
 mod outbox;
 mod peers;
+mod prepared;
 mod sending;
 mod timers;
 mod topics;
@@ -17,6 +18,7 @@ mod topics;
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
 pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use prepared::Prepared;
 
 use self::{
     context::NOBODY,
@@ -199,6 +201,7 @@ impl<H: Handler> Engine<H> {
         if was_pinged || self.core.peers[index].conn.is_unfinished() {
             self.core.schedule(now, index);
         }
+        self.read_ended(now, index, input);
         self.settle_behind_reply(now, index, input);
     }
 

@@ -176,7 +176,7 @@ impl Core {
                 if !is_plain {
                     header = header.compressed();
                 }
-                put_in_log(&mut self.log, header, payload, pool)
+                put_in_log(&mut self.log, self.prepared as usize, header, payload, pool)
             }
         };
         match made {
@@ -354,8 +354,15 @@ impl Core {
     }
 }
 
-fn put_in_log(log: &mut Buffer, header: HeaderBytes, payload: &[u8], pool: &mut Pool) -> Form {
-    if log.len() + header.len() + payload.len() > LOG_BYTES_MAX {
+/// `prepared`: bytes in front that are not of this wake.
+fn put_in_log(
+    log: &mut Buffer,
+    prepared: usize,
+    header: HeaderBytes,
+    payload: &[u8],
+    pool: &mut Pool,
+) -> Form {
+    if log.len() - prepared + header.len() + payload.len() > LOG_BYTES_MAX {
         return Form::Each;
     }
     let start = log.len() as u32;
