@@ -45,7 +45,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
                 },
                 Ok(Step::Ping(payload)) => _ = peer.pong(input.get(payload), &mut commons, &mut out),
                 Ok(Step::Close { code, .. }) => peer.answer_close(now, code, "", &mut commons, &mut out),
-                Ok(Step::Pong(_) | Step::Opened(_) | Step::Failed(_)) => {} // the last two are a client's
+                Ok(Step::Pong(_) | Step::Opened(_) | Step::Failed(..)) => {} // the last two are a client's
                 Err(fault) => peer.fail(now, fault, &mut commons, &mut out), // with its close code and why
             }
         }

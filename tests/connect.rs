@@ -311,11 +311,16 @@ fn a_server_that_is_not_there_or_refuses_is_69() {
     drop(taken);
     run(&[&format!("ws://{address}/")], b"").expect_complaint(69, &[&address, "refused"]);
     run(&["ws://nowhere.invalid/"], b"").expect_complaint(69, &["nowhere.invalid"]);
-    let url = raw_server(|mut stream, _| {
-        let answer = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n\r\n";
-        stream.write_all(answer).expect("it is taken");
-    });
-    run(&[&url], b"hi\n").expect_complaint(69, &["401"]);
+    let refusing = || {
+        raw_server(|mut stream, _| {
+            let answer =
+                b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nContent-Length: 0\r\n\r\n";
+            stream.write_all(answer).expect("it is taken");
+        })
+    };
+    run(&[&refusing()], b"hi\n").expect_complaint(69, &["401"]);
+    let heads = ["> GET / HTTP/1.1\n", "< HTTP/1.1 401 Unauthorized\n", "< WWW-Authenticate: Bearer\n"];
+    run(&[&refusing(), "-v"], b"").expect_complaint(69, &heads);
     let silent = raw_server(|stream, _| drop(stream));
     run(&[&silent], b"").expect_complaint(69, &["without an answer"]);
 }

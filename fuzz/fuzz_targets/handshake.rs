@@ -118,7 +118,9 @@ fn ask(config: &Config, stream: &[u8], mut chop: Option<&mut Chop>) -> Asked {
                     connection.answer_close(now, code, "", &mut commons, &mut asked.out);
                 }
                 Ok(Step::Ping(_) | Step::Pong(_)) => {}
-                Ok(step @ (Step::Opened(_) | Step::Failed(_))) => panic!("a server is not dialled: {step:?}"),
+                Ok(step @ (Step::Opened(_) | Step::Failed(..))) => {
+                    panic!("a server is not dialled: {step:?}")
+                }
                 Err(fault) => connection.fail(now, fault, &mut commons, &mut asked.out),
             }
         }
@@ -206,7 +208,7 @@ fn answer(config: &Config, stream: &[u8], mut chop: Option<&mut Chop>) -> Answer
                     }
                     answered.outcome = Some(format!("Opened({subprotocol:?})"));
                 }
-                Ok(Step::Failed(error)) => {
+                Ok(Step::Failed(error, _)) => {
                     answered.outcome = Some(format!("Failed({error})"));
                     break;
                 }

@@ -28,8 +28,9 @@ pub enum Step {
     /// Client: the server accepted, with an answer that is right; the connection is open. [`Connection::head`] has its
     /// bytes, for [`Response::parse`](crate::wire::response::Response::parse). §4.1
     Opened(Head),
-    /// Client: the server's answer fails the handshake; the connection is closed. §4.1
-    Failed(ResponseError),
+    /// Client: the server's answer fails the handshake; the connection is closed. [`Connection::head`] has the bytes of
+    /// its head, unless that is too large. §4.1
+    Failed(ResponseError, Option<Head>),
     /// A message is whole; [`Connection::message`] has it.
     Message(Incoming),
     /// A Ping, to be answered with a Pong of the same payload. §5.5.2
@@ -234,7 +235,8 @@ impl Connection {
             Role::Server => Step::HeadTooLarge,
             Role::Client => {
                 self.abandon(now, commons);
-                Step::Failed(ResponseError::HeadTooLarge { limit: commons.limits.head_bytes_max })
+                let limit = commons.limits.head_bytes_max;
+                Step::Failed(ResponseError::HeadTooLarge { limit }, None)
             }
         }
     }
@@ -255,19 +257,19 @@ impl Connection {
         if let Some(offer) = &dialled.deflate {
             commons.codecs.end_offer(offer);
         }
-        match checked.map(|(_, answer)| answer) {
+        let checked = checked.map(|(_, answer)| answer);
+        self.receive = Receive::Delivered; // the head, where it was kept, is cleared away
+        match checked {
             Ok(answer) => {
                 self.state = State::Open;
-                self.receive = Receive::Delivered; // the head, where it was kept, is cleared away
                 if let (Some(offer), Some(answer)) = (&dialled.deflate, &answer) {
                     self.agree(commons.codecs.agreed(offer, answer), commons);
                 }
                 Step::Opened(head)
             }
             Err(error) => {
-                self.release(commons);
                 self.close_at(now, true);
-                Step::Failed(error)
+                Step::Failed(error, Some(head))
             }
         }
     }

@@ -225,6 +225,29 @@ impl<H: Handler> Engine<H> {
         self.settle(now);
     }
 
+    /// The server that was dialled did not accept, or not as it should.
+    pub(super) fn refused(
+        &mut self,
+        now: Now,
+        index: u32,
+        error: ResponseError,
+        head: Option<Head>,
+        input: &Input,
+    ) {
+        let kept = self.core.peers[index].conn.take_head();
+        let bytes = match &head {
+            Some(Head::Input(range)) => input.get(range.clone()),
+            Some(Head::Kept(len)) => &kept[..*len],
+            None => &[],
+        };
+        if let Ok(response) = Response::parse(bytes, self.core.commons.limits.headers_max) {
+            let id = self.core.peers.id(index);
+            self.handler.on_refusal(&mut Context::of(&mut self.core, now, index), id, &response);
+        }
+        self.core.commons.pool.give(kept);
+        self.dial_failed(now, index, &DialError::Response(error));
+    }
+
     /// The server that was dialled accepted.
     pub(super) fn dialled(&mut self, now: Now, index: u32, head: Head, input: &Input) {
         let kept = self.core.peers[index].conn.take_head();

@@ -43,6 +43,9 @@ pub trait Handler {
     /// A server that was dialled accepted: `on_open` follows.
     fn on_response(&mut self, _cx: &mut Context<'_>, _id: ConnId, _response: &Response<'_>) {}
 
+    /// A server that was dialled answered, but did not accept, or not as it should: `on_dial_failed` follows.
+    fn on_refusal(&mut self, _cx: &mut Context<'_>, _id: ConnId, _response: &Response<'_>) {}
+
     /// A connection that was dialled could not be opened. The id is dead; there is no `on_open` and no `on_close`.
     fn on_dial_failed(&mut self, _cx: &mut Context<'_>, _id: ConnId, _error: &DialError) {}
 

@@ -186,9 +186,7 @@ impl<H: Handler> Engine<H> {
                             self.core.refuse(now, index, &Refusal::HeadTooLarge { limit });
                         }
                         Ok(Step::Opened(head)) => self.dialled(now, index, head, input),
-                        Ok(Step::Failed(error)) => {
-                            self.dial_failed(now, index, &DialError::Response(error));
-                        }
+                        Ok(Step::Failed(error, head)) => self.refused(now, index, error, head, input),
                         Ok(Step::Pong(range)) => self.ponged(now, index, input.get(range)),
                         Ok(Step::Message(_) | Step::Pending) => {}
                         Err(fault) => self.fail(now, index, fault),

@@ -263,7 +263,7 @@ impl Duo {
                 let subprotocol = response.subprotocol().map(str::to_owned);
                 self.tell(Event::Opened(subprotocol));
             }
-            Step::Failed(error) => self.tell(Event::Failed(error)),
+            Step::Failed(error, _) => self.tell(Event::Failed(error)),
             Step::Message(incoming) => match self.connection.message(&self.input, &incoming) {
                 Ok(message) => {
                     let event = match message {

@@ -275,6 +275,12 @@ impl Handler for Session {
         self.screen.opened(&self.arguments.url, protocol, response.extensions());
     }
 
+    fn on_refusal(&mut self, _: &mut Context<'_>, _: ConnId, response: &Response<'_>) {
+        if self.arguments.verbose {
+            self.screen.head("<", &String::from_utf8_lossy(response.head()));
+        }
+    }
+
     fn on_dial_failed(&mut self, _: &mut Context<'_>, _: ConnId, error: &DialError) {
         self.screen.error(&error.to_string());
         self.phase = Phase::Over(CANNOT_CONNECT);
