@@ -998,6 +998,25 @@ fn a_server_that_stops_does_not_wait_for_whom_it_dials() {
     assert_eq!(server.connections(), 0);
 }
 
+#[test]
+fn a_loop_that_stops_ends_though_each_dial_that_fails_is_made_anew() {
+    struct Insisting(Dial);
+    impl Handler for Insisting {
+        fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+        fn on_dial_failed(&mut self, cx: &mut Context<'_>, _: ConnId, _: &DialError) {
+            cx.dial(self.0.clone());
+        }
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dial = Dial::new("127.0.0.1", silent.local_addr().unwrap().port());
+    let mut config = Config::default();
+    config.limits.closing_ms_max = 50;
+    let mut server = Server::unbound(config, Insisting(dial.clone())).unwrap();
+    server.act(|_, cx| cx.dial(dial));
+    server.remote().shutdown();
+    server.run().unwrap();
+}
+
 /// Comes back each time it is sent away.
 struct Returning {
     dial: Dial,

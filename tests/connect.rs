@@ -411,6 +411,7 @@ fn what_makes_no_sense_is_2_and_named() {
         (&["connect", url, "-H", "no header"], &["no header", "Name: value"]),
         (&["connect", url, "-H", "Sec-WebSocket-Key: mine"], &["Sec-WebSocket-Key", "handshake"]),
         (&["connect", url, "-H", "A: b\r\nC: d"], &["Name: value"]),
+        (&["connect", url, "--origin", "a\nb"], &["Origin"]),
         (&["connect", url, "-s", "a", "-s", "a"], &["a"]),
         (&["connect", url, "-s", "a b"], &["a b"]),
         (&["connect", url, "--close", "1006"], &["1006"]),

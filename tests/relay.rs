@@ -224,3 +224,71 @@ fn another_text_of_the_same_bytes_is_not_taken_for_the_message() {
     codec.reset(false);
     assert_eq!(inflated(&mut codec, frame(&out[first..]).1), &message.as_bytes()[1..]);
 }
+
+/// The messages in `bytes`, all of them compressed or plain text frames, as a peer with one window reads them.
+#[track_caller]
+fn messages(peer: &mut Decompress, bytes: &[u8]) -> Vec<String> {
+    let (mut rest, mut found) = (bytes, Vec::new());
+    while !rest.is_empty() {
+        let (len, start) = match rest[1] {
+            126 => (usize::from(u16::from_be_bytes([rest[2], rest[3]])), 4),
+            len => (usize::from(len), 2),
+        };
+        let payload = &rest[start..start + len];
+        match rest[0] {
+            0xc1 => found.push(String::from_utf8(inflated(peer, payload)).unwrap()),
+            0x81 => found.push(String::from_utf8(payload.to_vec()).unwrap()),
+            _ => {}
+        }
+        rest = &rest[start + len..];
+    }
+    found
+}
+
+#[test]
+fn s7_1_1_1_whatever_follows_an_echo_of_what_came_it_refers_to_nothing_that_the_peer_has_elsewhere() {
+    let first = text(1_000, 0);
+    for whole in [true, false] {
+        for what in 0..3 {
+            let again = first.clone();
+            let act = move |cx: &mut Context<'_>, id: Option<ConnId>, on: On<'_>| match (id, on) {
+                (Some(id), On::Open) => {
+                    cx.send(id, again.as_str());
+                }
+                (Some(id), On::Message(message)) => {
+                    cx.send(id, message);
+                    match what {
+                        0 => {}
+                        1 => drop(cx.ping(id, b"")),
+                        _ => drop(cx.subscribe(id, "room")),
+                    }
+                    cx.send(id, again.as_str());
+                }
+                _ => {}
+            };
+            let mut drive = Drive::with(|config| config.limits.deflate_context_bytes_max = 1 << 30, act);
+            let id = drive.accept();
+            let request = std::str::from_utf8(duo::REQUEST).unwrap().replace(
+                "\r\n\r\n",
+                "\r\nSec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n",
+            );
+            drive.feed(id, request.as_bytes()).expect_seen(id, Seen::Open);
+            let out = drive.take_bytes(id);
+            let head = out.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            let mut peer = Decompress::new(false);
+            assert_eq!(messages(&mut peer, &out[head..]), [first.as_str()]);
+            let message = text(600, 9);
+            let payload = deflated(message.as_bytes(), 6);
+            for _ in 0..2 {
+                if whole {
+                    drive.feed(id, &masked(0xc1, &payload));
+                } else {
+                    drive.feed(id, &masked(0x41, &payload[..20])).feed(id, &masked(0x80, &payload[20..]));
+                }
+                drive.expect_text(id, &message);
+                let out = drive.take_bytes(id);
+                assert_eq!(messages(&mut peer, &out), [message.as_str(), &first], "{whole} {what}");
+            }
+        }
+    }
+}

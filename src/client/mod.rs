@@ -208,7 +208,9 @@ impl WebSocket {
         match event {
             Event::Open => self.ready_state = ReadyState::Open,
             Event::Close { .. } => self.ready_state = ReadyState::Closed,
-            Event::Message(_) | Event::Error(_) => {}
+            // The standard changes the state before the events that tell of it.
+            Event::Error(_) => self.ready_state = ReadyState::Closing,
+            Event::Message(_) => {}
         }
     }
 

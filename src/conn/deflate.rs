@@ -4,7 +4,7 @@
 //! one compressor for each window size in use. With it, a connection has its own, made when first needed, under a
 //! budget that is reserved as the handshake ends.
 
-use super::{Aside, Block, Buffer, Commons, Connection, Fault, MESSAGE_HEADROOM, Pool};
+use super::{Aside, Block, Buffer, Commons, Connection, Fault, MESSAGE_HEADROOM, Pool, State};
 use crate::{
     config::Deflate,
     wire::{
@@ -46,6 +46,8 @@ pub(crate) struct Codecs {
     /// The compressed form of the last message that was assembled and may be sent on.
     assembled: Block,
     contexts: Vec<Option<Contexts>>,
+    /// Places among them that are free.
+    free: Vec<u32>,
     context_bytes: u64,
     context_bytes_max: u64,
 }
@@ -84,6 +86,7 @@ impl Codecs {
             inflater: None,
             assembled: Block::default(),
             contexts: Vec::new(),
+            free: Vec::new(),
             context_bytes: 0,
             context_bytes_max,
         }
@@ -165,18 +168,21 @@ impl Codecs {
     fn reserve(&mut self, reserved_bytes: u64) -> u32 {
         self.context_bytes += reserved_bytes;
         let contexts = Some(Contexts { reserved_bytes, compressor: None, is_stale: false, inflater: None });
-        let free = self.contexts.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.contexts.len());
-        match self.contexts.get_mut(place) {
+        let place = self.free.pop().unwrap_or(self.contexts.len() as u32);
+        match self.contexts.get_mut(place as usize) {
             Some(slot) => *slot = contexts,
             None => self.contexts.push(contexts),
         }
-        place as u32
+        place
     }
 
     fn free(&mut self, place: u32) {
         if let Some(contexts) = self.contexts[place as usize].take() {
             self.context_bytes -= contexts.reserved_bytes;
+            self.free.push(place);
+        }
+        if self.free.len() == self.contexts.len() {
+            (self.contexts, self.free) = (Vec::new(), Vec::new()); // a crowd's tables go with it
         }
     }
 
@@ -212,10 +218,11 @@ impl Connection {
         }
     }
 
-    /// Whether compressed messages may come.
+    /// Whether compressed messages may come, be it in the read that ends the handshake.
     #[inline]
-    pub(crate) fn inflates(&self) -> bool {
+    pub(crate) fn may_inflate(&self, commons: &Commons) -> bool {
         self.flags.has(DEFLATE)
+            || (commons.codecs.settings.enabled && matches!(self.state, State::Handshake { .. }))
     }
 
     /// Gives back the codecs that the connection has for itself, or has asked for.

@@ -201,6 +201,10 @@ impl Context<'_> {
     /// # Ok::<(), sockeye::Error>(())
     /// ```
     ///
+    /// While the server stops, a dial fails with [`Lost::Stopped`](super::Lost), or is told of no more where the stop
+    /// ends before. A connection that has just ended, or a dial that has just failed, still counts against
+    /// `Limits::connections_max` until its socket is closed.
+    ///
     /// # Panics
     /// When the request is none: see [`Connection::client`](crate::conn::Connection::client).
     pub fn dial(&mut self, dial: Dial) -> ConnId {
@@ -283,8 +287,12 @@ impl Context<'_> {
             self.core.queue_bytes(index, reply);
             current.left.reply_moved = true;
         }
-        if let Some(echo) = current.left.echo.take() {
-            self.core.queue_frame_of(index, echo.opcode, echo.compressed, current.echoed(echo));
+        match current.left.echo.take() {
+            Some(echo) if echo.compressed => {
+                self.core.queue_compressed(index, echo.opcode, current.echoed(echo));
+            }
+            Some(echo) => self.core.queue_frame(index, echo.opcode, current.payload),
+            None => {}
         }
     }
 }

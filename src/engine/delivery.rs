@@ -98,8 +98,7 @@ impl<H: Handler> Engine<H> {
                     }
                     (Some(Echo { opcode, compressed: true }), Some(Compressed::Codecs(range))) => {
                         self.core.move_reply(index, input);
-                        self.core.queue_frame_of(index, opcode, true, &assembled[range]);
-                        self.core.sent_shared(index);
+                        self.core.queue_compressed(index, opcode, &assembled[range]);
                         self.core.commons.pool.give(buffer);
                     }
                     (Some(Echo { opcode, .. }), _) => self.echo_kept(index, opcode, buffer, range, input),

@@ -354,7 +354,11 @@ impl<H: Handler> Engine<H> {
     #[inline]
     pub fn read_bytes_max(&self, id: ConnId) -> usize {
         let limit = self.core.commons.limits.read_bytes_max as usize;
-        let inflates = self.core.peers.find(id).is_some_and(|index| self.core.peers[index].conn.inflates());
+        let inflates = self
+            .core
+            .peers
+            .find(id)
+            .is_some_and(|index| self.core.peers[index].conn.may_inflate(&self.core.commons));
         if inflates { limit.min(COMPRESSED_READ_BYTES_MAX) } else { limit }
     }
 

@@ -271,8 +271,7 @@ impl Core {
         if let Some(compressed) = compressed
             && self.peers[index].conn.window(payload.len(), &self.commons) == WINDOW_MAX
         {
-            self.sent_shared(index);
-            return self.queue_frame_of(index, opcode, true, compressed);
+            return self.queue_compressed(index, opcode, compressed);
         }
         match self.peers[index].conn.compress(payload, &mut self.commons) {
             None => self.queue_frame(index, opcode, payload),
@@ -283,13 +282,19 @@ impl Core {
         }
     }
 
+    /// Queues a payload that this peer's own compressor did not make.
+    pub(super) fn queue_compressed(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
+        self.sent_shared(index);
+        self.queue_frame_of(index, opcode, true, payload);
+    }
+
     #[inline]
     pub(super) fn queue_frame(&mut self, index: u32, opcode: Opcode, payload: &[u8]) {
         self.queue_frame_of(index, opcode, false, payload);
     }
 
     #[inline]
-    pub(super) fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
+    fn queue_frame_of(&mut self, index: u32, opcode: Opcode, compressed: bool, payload: &[u8]) {
         let peer = &mut self.peers[index];
         let out = peer.outbox.room(payload.len() + HEADER_BYTES_MAX, &self.log, &mut self.commons.pool);
         let (mut header, key) = peer.conn.header(opcode, payload.len(), &mut self.commons);

@@ -98,11 +98,13 @@ impl<H: Handler> Server<H> {
 
     fn goes_on(&mut self) -> bool {
         if let Stop::By(tick) = self.stop {
-            if tick <= self.now.tick {
+            let time_is_up = tick <= self.now.tick;
+            if time_is_up {
                 self.engine.handle_abort(self.now);
                 self.obey();
             }
-            if self.engine.connections() == 0 {
+            // Who dials again for each dial that is given up does not keep the loop.
+            if time_is_up || self.engine.connections() == 0 {
                 self.stop = Stop::Done;
             }
         }

@@ -211,7 +211,9 @@ impl Inflation<'_> {
         (self.feed, self.rest) = (feed, rest);
     }
 
-    /// Goes on behind a final block, after which the codec takes nothing more; what follows may refer to what came.
+    /// Goes on behind a final block, after which the codec takes nothing more; what follows may refer to what came of
+    /// this message. The window of the messages before is lost with the codec's state, which does not give it out: who
+    /// ends a block so starts anew itself.
     fn restart(&mut self, inflated: &[u8]) -> Result<(), InvalidDeflate> {
         self.final_blocks += 1;
         if self.final_blocks > FINAL_BLOCKS_MAX {

@@ -72,7 +72,8 @@ impl<'a> Response<'a> {
 
     /// The extensions in use with their parameters, as the server wrote them; empty where there is none. §9.1
     pub fn extensions(&self) -> &'a str {
-        self.header("Sec-WebSocket-Extensions").unwrap_or_default()
+        // No more than one is ever agreed to, so all other lines are empty.
+        self.lines("Sec-WebSocket-Extensions").find(|line| !line.is_empty()).unwrap_or_default()
     }
 
     /// The values of all header lines `name`; what is no UTF-8 is a character that no right value has.

@@ -89,6 +89,7 @@ impl Echo {
     /// What was in flight on it is lost with it.
     pub(super) fn closed(&mut self, id: ConnId) {
         self.order.retain(|&open| open != id);
+        self.replies = 0; // a read that brings a Close has no end
         self.in_flight -= u64::from(self.flows[id.index()].in_flight);
         self.flows[id.index()] = Flow::default();
     }

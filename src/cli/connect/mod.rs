@@ -135,8 +135,9 @@ fn try_run(arguments: &Arguments) -> Result<u8, (u8, String)> {
         return Err((USAGE, "--framing BYTES would cut characters: give --binary too".to_owned()));
     }
     let protocols: Vec<_> = arguments.subprotocol.iter().map(String::as_str).collect();
-    let mut dial = client::dial(&arguments.url, &protocols).map_err(|error| (USAGE, error.to_string()))?;
-    dial.request.headers.extend(arguments.headers());
+    let headers: Vec<_> = arguments.headers().collect();
+    let dial = client::dial_with(&arguments.url, &protocols, &headers)
+        .map_err(|error| (USAGE, error.to_string()))?;
 
     let interrupted = Arc::new(AtomicBool::new(false));
     let session = Session::new(arguments, Arc::clone(&interrupted));
