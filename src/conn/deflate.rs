@@ -12,7 +12,6 @@ use crate::{
         extension::DeflateParameters,
     },
 };
-
 use std::ops::Range;
 
 /// Of a connection's flags: compressed messages may come.
@@ -21,7 +20,7 @@ pub(super) const DEFLATE: u16 = 1 << 4;
 const OWN_CONTEXT: u16 = 1 << 5;
 /// Of a connection's flags: messages that the peer compresses may.
 const PEER_CONTEXT: u16 = 1 << 6;
-/// Of a connection's flags: the window to compress with, as [`Window`]; 0 where nothing is to be compressed.
+/// Of a connection's flags: the window to compress with, an index below [`WINDOWS`]; 0 where nothing is compressed.
 const WINDOW: u16 = 0b111 << 8;
 
 /// Least window that can be compressed with, less one: so the sizes 9 to 15 are 1 to 7.
@@ -191,6 +190,7 @@ impl Codecs {
     }
 
     /// Whether messages of `len` bytes are compressed, where that was agreed.
+    #[inline]
     pub(crate) fn is_worth(&self, len: usize) -> bool {
         self.settings.enabled && len >= self.settings.threshold_bytes.max(1) as usize
     }
@@ -256,7 +256,7 @@ impl Connection {
     /// The window to compress a message of `len` bytes with, an index below [`WINDOWS`]; 0 where it is sent as it is.
     #[inline]
     pub(crate) fn window(&self, len: usize, commons: &Commons) -> usize {
-        if !self.flags.has(WINDOW) || len < commons.codecs.settings.threshold_bytes.max(1) as usize {
+        if !self.flags.has(WINDOW) || !commons.codecs.is_worth(len) {
             return 0;
         }
         usize::from(self.flags.number(WINDOW))
