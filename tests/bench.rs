@@ -1,20 +1,19 @@
 //! `sockeye bench`: the real binary against servers of this process. What it measures is not judged here, only that it
 //! measures, and says so: times are for benches.
 
+mod tool;
+
 use serde_json::Value;
 use sockeye::{Config, ConnId, Context, Handler, Message, Server};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::mpsc::{self, Sender},
     thread,
-    time::Duration,
 };
-
-/// So long something may take that is to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+use tool::{PATIENCE, finish, signal};
 
 // ---------------------------------------------------------------------- servers
 
@@ -128,25 +127,6 @@ fn start(url: &str, options: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
     command.args(["bench", url]).args(options).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts")
-}
-
-/// It is to end by itself.
-fn finish(child: Child) -> Output {
-    let (done, output) = mpsc::channel();
-    let pid = child.id();
-    thread::spawn(move || done.send(child.wait_with_output()));
-    match output.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("it is our child"),
-        Err(_) => {
-            signal("KILL", pid);
-            panic!("it should have ended by itself");
-        }
-    }
-}
-
-fn signal(name: &str, pid: u32) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
-    assert!(status.expect("there is kill").success(), "kill -{name} {pid}");
 }
 
 /// Runs it to its end: exit code, stdout, stderr.

@@ -3,6 +3,7 @@
 #[path = "hostile/peer.rs"]
 #[allow(dead_code, reason = "the hostile client's peer can do more than is wanted here")]
 mod peer;
+mod tool;
 
 use peer::{PATIENCE, Peer};
 use sockeye::{Keepalive, Limits};
@@ -17,6 +18,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tool::{finish, signal};
 
 fn sockeye(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
@@ -26,17 +28,7 @@ fn sockeye(arguments: &[&str]) -> Command {
 
 /// Runs it to its end, which is to come by itself.
 fn output(arguments: &[&str]) -> Output {
-    let (done, output) = mpsc::channel();
-    let child = sockeye(arguments).spawn().expect("the binary starts");
-    let pid = child.id();
-    thread::spawn(move || done.send(child.wait_with_output()));
-    match output.recv_timeout(PATIENCE) {
-        Ok(output) => output.expect("it is our child"),
-        Err(_) => {
-            signal("KILL", pid);
-            panic!("{arguments:?} should end by itself");
-        }
-    }
+    finish(sockeye(arguments).spawn().expect("the binary starts"))
 }
 
 /// It exits with 2, writes nothing to stdout, and names all of `words` on stderr.
@@ -56,11 +48,6 @@ fn help(arguments: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     String::from_utf8(output.stdout).expect("a text")
-}
-
-fn signal(name: &str, pid: u32) {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
-    assert!(status.expect("there is kill").success(), "kill -{name} {pid}");
 }
 
 /// A running `sockeye serve`. Dropping it kills the process.

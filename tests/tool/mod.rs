@@ -9,7 +9,7 @@ use sockeye::{
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -28,6 +28,20 @@ pub fn sockeye(arguments: &[&str]) -> Command {
 pub fn signal(name: &str, pid: u32) {
     let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(status.expect("there is kill").success(), "kill -{name} {pid}");
+}
+
+/// What a program wrote, and how it ended, which is to come by itself.
+pub fn finish(child: Child) -> Output {
+    let (done, output) = mpsc::channel();
+    let pid = child.id();
+    thread::spawn(move || done.send(child.wait_with_output()));
+    match output.recv_timeout(PATIENCE) {
+        Ok(output) => output.expect("it is our child"),
+        Err(_) => {
+            signal("KILL", pid);
+            panic!("it should have ended by itself");
+        }
+    }
 }
 
 // ---------------------------------------------------------------------- a process
