@@ -202,6 +202,8 @@ pub struct Limits {
     pub deflate_context_bytes_max: u64,
     /// Commands that other threads' `Remote`s may have waiting. Default 1,024. Past it: `RemoteError::Full`.
     pub remote_commands_max: u32,
+    /// Bounds on the action layer.
+    pub actions: ActionLimits,
 }
 
 impl Default for Limits {
@@ -226,6 +228,7 @@ impl Default for Limits {
             pool_bytes_max: 16 << 20,
             deflate_context_bytes_max: 0,
             remote_commands_max: 1_024,
+            actions: ActionLimits::default(),
         }
     }
 }
@@ -269,7 +272,12 @@ impl Limits {
             "that is outbox_bytes_soft",
         )?;
         most("outbox_bytes_max", self.outbox_bytes_max, 1 << 30, "an outbox is one buffer")?;
-        Ok(())
+        let actions = &self.actions;
+        least("json_depth_max", actions.json_depth_max, 2, "an array of actions has two levels")?;
+        most("json_depth_max", actions.json_depth_max, 128, "each level costs stack")?;
+        least("actions_per_message_max", actions.actions_per_message_max, 1, "no action would pass")?;
+        least("name_bytes_max", actions.name_bytes_max, 1, "no channel could be named")?;
+        most("name_bytes_max", actions.name_bytes_max, 64 << 10, "names are held for each channel")
     }
 
     /// These limits, those that [`Limits::validate`] refuses brought to the nearest it allows.
@@ -284,6 +292,79 @@ impl Limits {
             outbox_bytes_soft: self.outbox_bytes_soft.clamp(1, 1 << 30),
             outbox_bytes_max: self.outbox_bytes_max.clamp(self.outbox_bytes_soft.clamp(1, 1 << 30), 1 << 30),
             ..self
+        }
+    }
+}
+
+/// Bounds on what peers may ask of the action layer (`hub`). What is past one is answered in the `actions` dialect, with
+/// an error that names it, and ignored and counted in the others; it ends no connection, but for persistent flooding.
+///
+/// ```
+/// let limits = sockeye::ActionLimits { channels_per_connection_max: 8, ..Default::default() };
+/// assert_eq!(limits.json_message_bytes_max, 1 << 20);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ActionLimits {
+    /// Largest message of a dialect that is JSON, in bytes, itself included. Default 1 MiB.
+    ///
+    /// `room` and `echo` are bounded by [`Limits::message_bytes_max`] alone, and so is a connection that has not chosen
+    /// its dialect. Costs up to its size again while it is taken apart.
+    pub json_message_bytes_max: u32,
+    /// How deep arrays and objects may stand in each other, the outermost counted. Default 32.
+    pub json_depth_max: u32,
+    /// Most actions in one message. Default 256. Past it: the rest is refused, by one error.
+    pub actions_per_message_max: u32,
+    /// Actions a second that a connection may send in the long run, in the JSON dialects. Default 1,000. 0: any number.
+    pub actions_per_second_max: u32,
+    /// Actions that it may send at once. Default 10,000. 0: any number.
+    ///
+    /// Past both, actions are refused; as many refusals again without a pause, and it is closed with 1008.
+    pub actions_burst_max: u32,
+    /// Channels a connection may be in. Default 128.
+    ///
+    /// Each costs it some 32 bytes, and some 300 and the name once for all members.
+    pub channels_per_connection_max: u32,
+    /// Channels there may be, and as many groups, rooms and users. Default 1,000,000.
+    ///
+    /// Costs up to 1.5 KiB each, most of it the name.
+    pub channels_max: u32,
+    /// Longest name of a channel, group, room or user, in bytes of UTF-8. Default 1,024. Past it a room is refused with
+    /// 414 at the handshake.
+    pub name_bytes_max: u32,
+    /// Users that may be invited to a channel at a time. Default 1,024, each of up to `name_bytes_max`.
+    pub invited_max: u32,
+    /// Most entries of a list (members, channels) in one answer; there are no others then. Default 1,000.
+    pub listed_max: u32,
+    /// Messages kept of a channel, group or private conversation. Default 100. 0: none. Past it the oldest goes.
+    pub history_messages_max: u32,
+    /// Bytes kept of each. Default 1 MiB. Past it the oldest goes; a message that is larger is not kept.
+    pub history_bytes_max: u32,
+    /// How long a message is kept, in milliseconds. Default 86,400,000: a day. 0: as long as there is room.
+    pub history_age_ms_max: u32,
+    /// Messages kept of all of them together. Default 1,000,000. Past it the oldest of all goes.
+    pub history_total_messages_max: u32,
+    /// Bytes kept of all of them together. Default 64 MiB. Past it the oldest of all goes.
+    pub history_total_bytes_max: u64,
+}
+
+impl Default for ActionLimits {
+    fn default() -> ActionLimits {
+        ActionLimits {
+            json_message_bytes_max: 1 << 20,
+            json_depth_max: 32,
+            actions_per_message_max: 256,
+            actions_per_second_max: 1_000,
+            actions_burst_max: 10_000,
+            channels_per_connection_max: 128,
+            channels_max: 1_000_000,
+            name_bytes_max: 1_024,
+            invited_max: 1_024,
+            listed_max: 1_000,
+            history_messages_max: 100,
+            history_bytes_max: 1 << 20,
+            history_age_ms_max: 86_400_000,
+            history_total_messages_max: 1_000_000,
+            history_total_bytes_max: 64 << 20,
         }
     }
 }

@@ -65,13 +65,17 @@ mod bits;
 pub mod client;
 pub mod config;
 pub mod conn;
+#[cfg(feature = "hub")]
+pub mod dialect;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod net;
 pub mod time;
 pub mod wire;
 
-pub use config::{Config, Deflate, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
+pub use config::{ActionLimits, Config, Deflate, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
 pub use conn::{
     ClientRequest, Commons, Connection, ConnectionState, Ending, Expired, Fault, Head, Incoming, Input,
     Message, Role, Step, Upgrade,

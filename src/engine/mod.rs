@@ -11,6 +11,7 @@ mod handler;
 mod outbox;
 mod peers;
 mod prepared;
+pub(crate) mod relation;
 mod sending;
 mod timers;
 mod topics;

@@ -1,0 +1,381 @@
+//! `actions`: an array of actions in, `{"status", "version", "message", "data"}` out.
+
+use super::{
+    Bounds,
+    action::{Access, Action, Deed, Join, Notice, Person, Problem, Request, Resume, Said, Visibility},
+    json::{self, Text},
+};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, fmt};
+
+/// Whether the first message of a connection says that it speaks this.
+pub(super) fn is_meant(text: &str) -> bool {
+    let first = text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next();
+    if first == Some(b'[') {
+        return json::is_json(text);
+    }
+    let Some(object) = json::Object::parse(text) else { return false };
+    let is_of_envelope = |key: &str| {
+        ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known))
+    };
+    let name = object.field("action").and_then(json::text);
+    name.is_some_and(|name| kind_of(&name).is_some()) && !object.0.iter().any(|(key, _)| is_of_envelope(key))
+}
+
+/// Reads a message; each action that is in it, in order.
+pub(super) fn decode<'a>(text: &'a str, bounds: &Bounds, requests: &mut Vec<Request<'a>>) {
+    let refuse = |problem| Request { action: Err(problem), id: None };
+    if text.len() > bounds.message_bytes_max as usize {
+        return requests.push(refuse(Problem::TooLarge { limit: bounds.message_bytes_max }));
+    }
+    let found = if json::is_shallow(text, bounds.depth_max) { elements(text) } else { None };
+    let Some(elements) = found else { return requests.push(refuse(Problem::NotJson)) };
+    let limit = bounds.actions_max as usize;
+    for element in elements.iter().take(limit) {
+        // What is no object is skipped.
+        if let Ok(fields) = serde_json::from_str::<Fields<'a>>(element.get()) {
+            requests.push(Request { action: fields.action(element, bounds), id: fields.id });
+        }
+    }
+    if elements.len() > limit {
+        requests.push(refuse(Problem::TooMany { limit: bounds.actions_max }));
+    }
+}
+
+/// The elements of a message, of which a bare object is one; `None` where there is nothing in it.
+fn elements(text: &str) -> Option<Vec<&RawValue>> {
+    let whole: &RawValue = serde_json::from_str(text).ok()?;
+    let found = match whole.get().as_bytes().first() {
+        Some(b'[') => json::elements(whole.get())?,
+        Some(b'{') => vec![whole],
+        _ => return None,
+    };
+    let is_empty_object = |raw: &RawValue| raw.get().starts_with('{') && raw.get()[1..].trim_start().starts_with('}');
+    match &found[..] {
+        [] => None,
+        [only] if std::ptr::eq(only.get(), whole.get()) && is_empty_object(whole) => None,
+        _ => Some(found),
+    }
+}
+
+/// What an action may have, as it stands in the message. Of duplicate keys the last counts.
+#[derive(Default)]
+struct Fields<'a> {
+    action: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    channel_name: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
+    token: Option<&'a RawValue>,
+    uuid: Option<&'a RawValue>,
+    visibility: Option<&'a RawValue>,
+    join_or_create: Option<&'a RawValue>,
+    since: Option<&'a RawValue>,
+    epoch: Option<&'a RawValue>,
+    limit: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+        struct Of;
+        impl<'de> Visitor<'de> for Of {
+            type Value = Fields<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an action")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(Text(key)) = map.next_key()? {
+                    let place = match &*key {
+                        "action" => &mut fields.action,
+                        "id" => &mut fields.id,
+                        "channel_name" => &mut fields.channel_name,
+                        "message" => &mut fields.message,
+                        "token" => &mut fields.token,
+                        "uuid" => &mut fields.uuid,
+                        "visibility" => &mut fields.visibility,
+                        "join_or_create" => &mut fields.join_or_create,
+                        "since" => &mut fields.since,
+                        "epoch" => &mut fields.epoch,
+                        "limit" => &mut fields.limit,
+                        _ => {
+                            map.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *place = Some(map.next_value()?);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(Of)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn action(&self, object: &'a RawValue, bounds: &Bounds) -> Result<Action<'a>, Problem<'a>> {
+        let Some(name) = self.action.and_then(json::text) else { return Err(Problem::UnknownAction) };
+        let Some(kind) = kind_of(&name) else { return Ok(Action::Custom { name, object }) };
+        let channel = || self.name("channel_name", self.channel_name, bounds);
+        let uuid = || match self.name("uuid", self.uuid, bounds)? {
+            uuid if uuid.is_empty() => Err(Problem::Missing { field: "uuid" }),
+            uuid => Ok(uuid),
+        };
+        let govern = |deed| Ok(Action::Govern { channel: channel()?, deed });
+        match kind {
+            Kind::Authenticate => Ok(Action::Authenticate { token: self.token()? }),
+            Kind::JoinChannel => Ok(Action::Join(self.join(channel()?)?)),
+            Kind::LeaveChannel => Ok(Action::Leave { channel: channel()? }),
+            Kind::MessageChannel => {
+                Ok(Action::Say { channel: channel()?, text: text_of("message", self.message)? })
+            }
+            Kind::MessageUser => Ok(Action::Tell {
+                uuid: self.name("uuid", self.uuid, bounds)?,
+                text: text_of("message", self.message)?,
+            }),
+            Kind::InviteUser => govern(Deed::Invite(uuid()?)),
+            Kind::UninviteUser => govern(Deed::Uninvite(uuid()?)),
+            Kind::KickUser => govern(Deed::Kick(uuid()?)),
+            Kind::SetVisibility => match self.visibility()? {
+                Some(visibility) => govern(Deed::SetVisibility(visibility)),
+                None => Err(Problem::Missing { field: "visibility" }),
+            },
+            Kind::CloseChannel => govern(Deed::Close),
+            Kind::ListChannels => Ok(Action::ListChannels),
+            Kind::ListMembers => Ok(Action::ListMembers { channel: channel()? }),
+            Kind::SubscribePresence => Ok(Action::SubscribePresence { channel: channel()? }),
+            Kind::History => Ok(Action::History {
+                channel: channel()?,
+                since: number_of("since", self.since)?,
+                limit: number_of("limit", self.limit)?,
+            }),
+        }
+    }
+
+    fn join(&self, channel: Cow<'a, str>) -> Result<Join<'a>, Problem<'a>> {
+        let resume = match (self.since, self.epoch) {
+            (None, None) => None,
+            (since, epoch) => {
+                let epoch = match json::given(epoch) {
+                    None => None,
+                    epoch => Some(text_of("epoch", epoch)?),
+                };
+                Some(Resume { since: number_of("since", since)?, epoch })
+            }
+        };
+        Ok(Join {
+            channel: (!channel.is_empty()).then_some(channel),
+            visibility: self.visibility()?.unwrap_or_default(),
+            or_create: self.join_or_create()?,
+            resume,
+        })
+    }
+
+    /// PHP's and JavaScript's ways to say true and false are known.
+    fn join_or_create(&self) -> Result<bool, Problem<'a>> {
+        match json::given(self.join_or_create).map(RawValue::get) {
+            None | Some("1" | "true" | "\"1\"") => Ok(true),
+            Some("0" | "false" | "\"0\"") => Ok(false),
+            Some(_) => Err(Problem::WrongType { field: "join_or_create", expected: "1 or 0" }),
+        }
+    }
+
+    fn visibility(&self) -> Result<Option<Visibility>, Problem<'a>> {
+        let Some(raw) = json::given(self.visibility) else { return Ok(None) };
+        let found = json::text(raw).and_then(|text| Visibility::parse(&text));
+        let expected = "public, protected or private";
+        found.map(Some).ok_or(Problem::WrongType { field: "visibility", expected })
+    }
+
+    /// A page that has no session writes what JavaScript makes of nothing.
+    fn token(&self) -> Result<Option<Cow<'a, str>>, Problem<'a>> {
+        let token = text_of("token", self.token)?;
+        Ok((!matches!(&*token, "" | "null" | "undefined")).then_some(token))
+    }
+
+    fn name(
+        &self,
+        field: &'static str,
+        raw: Option<&'a RawValue>,
+        bounds: &Bounds,
+    ) -> Result<Cow<'a, str>, Problem<'a>> {
+        match text_of(field, raw)? {
+            name if name.len() > bounds.name_bytes_max as usize => {
+                Err(Problem::TooLong { field, limit: bounds.name_bytes_max })
+            }
+            name => Ok(name),
+        }
+    }
+}
+
+/// A text, empty where there is none.
+fn text_of<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, Problem<'a>> {
+    match json::given(raw) {
+        None => Ok(Cow::Borrowed("")),
+        Some(raw) => json::text(raw).ok_or(Problem::WrongType { field, expected: "a string" }),
+    }
+}
+
+fn number_of<'a>(field: &'static str, raw: Option<&RawValue>) -> Result<Option<u64>, Problem<'a>> {
+    match json::given(raw) {
+        None => Ok(None),
+        Some(raw) => {
+            json::whole(raw).map(Some).ok_or(Problem::WrongType { field, expected: "a whole number, 0 or more" })
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Authenticate,
+    JoinChannel,
+    LeaveChannel,
+    MessageChannel,
+    MessageUser,
+    InviteUser,
+    UninviteUser,
+    KickUser,
+    SetVisibility,
+    CloseChannel,
+    ListChannels,
+    ListMembers,
+    SubscribePresence,
+    History,
+}
+
+/// Which action a name means, however it is spelled: `join_channel`, `join-channel`, `Join Channel`, `joinChannel`.
+fn kind_of(name: &str) -> Option<Kind> {
+    let (mut plain, mut len) = ([0; 17], 0);
+    for byte in name.bytes().filter(|byte| !b"_- ".contains(byte)) {
+        *plain.get_mut(len)? = byte.to_ascii_lowercase();
+        len += 1;
+    }
+    Some(match &plain[..len] {
+        b"authenticate" => Kind::Authenticate,
+        b"joinchannel" => Kind::JoinChannel,
+        b"leavechannel" => Kind::LeaveChannel,
+        b"messagechannel" | b"sendchannel" => Kind::MessageChannel,
+        b"messageuser" => Kind::MessageUser,
+        b"inviteuser" => Kind::InviteUser,
+        b"uninviteuser" => Kind::UninviteUser,
+        b"kickuser" => Kind::KickUser,
+        b"setvisibility" => Kind::SetVisibility,
+        b"closechannel" => Kind::CloseChannel,
+        b"listchannels" => Kind::ListChannels,
+        b"listmembers" => Kind::ListMembers,
+        b"subscribepresence" => Kind::SubscribePresence,
+        b"history" => Kind::History,
+        _ => return None,
+    })
+}
+
+/// Writes a notice with the id of the request it answers; false for what this dialect does not say.
+pub(super) fn encode(notice: &Notice<'_>, id: Option<&RawValue>, out: &mut String) -> bool {
+    let (status, data) = match notice {
+        Notice::Problem(_) => ("error", ""),
+        Notice::Done { .. } => ("ok", ""),
+        Notice::Data(data) => ("ok", *data),
+        _ => return false,
+    };
+    out.push_str("{\"status\":\"");
+    out.push_str(status);
+    out.push_str("\",\"version\":\"1.0\",\"message\":\"");
+    match notice {
+        Notice::Problem(problem) => json::put_inside(&problem.to_string(), out),
+        Notice::Done { message } => json::put_inside(message, out),
+        _ => {}
+    }
+    out.push_str("\",\"data\":[");
+    out.push_str(data);
+    out.push(']');
+    if let Some(id) = id {
+        out.push_str(",\"id\":");
+        json::put_value(id, out);
+    }
+    out.push('}');
+    true
+}
+
+/// Writes a `new_message` object.
+pub(crate) fn put_said(said: &Said<'_>, out: &mut String) {
+    out.push_str("{\"action\":\"new_message\",\"channel_name\":");
+    json::put_text(said.channel, out);
+    out.push_str(",\"message\":\"[");
+    for (part, end) in [(said.minute_of_day / 60, ':'), (said.minute_of_day % 60, ']')] {
+        for digit in [part / 10, part % 10] {
+            out.push(char::from_digit(u32::from(digit), 10).expect("an hour and a minute have two digits"));
+        }
+        out.push(end);
+    }
+    out.push_str(" &lt;");
+    put_html(said.by.username, out);
+    out.push_str("&gt;: ");
+    put_html(said.text, out);
+    out.push_str("\",\"uuid\":");
+    json::put_text(said.by.uuid, out);
+    out.push_str(",\"username\":");
+    json::put_text(said.by.username, out);
+    out.push_str(",\"text\":");
+    json::put_text(said.text, out);
+    out.push_str(",\"time\":");
+    json::put_number(said.unix_ms, out);
+    out.push_str(",\"seq\":");
+    json::put_number(said.seq, out);
+    out.push('}');
+}
+
+/// Writes text as HTML inside a JSON string: the original's pages put it into their document as it is.
+fn put_html(text: &str, out: &mut String) {
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let entity = match byte {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&quot;",
+            b'\'' => "&#39;",
+            _ => continue,
+        };
+        json::put_inside(&text[done..at], out);
+        out.push_str(entity);
+        done = at + 1;
+    }
+    json::put_inside(&text[done..], out);
+}
+
+/// Writes an object about a channel: `{"action":…,"channel_name":…`, without its end.
+pub(crate) fn put_about(action: &str, channel: &str, out: &mut String) {
+    out.push_str("{\"action\":");
+    json::put_text(action, out);
+    out.push_str(",\"channel_name\":");
+    json::put_text(channel, out);
+}
+
+/// Writes a further field of an object.
+pub(crate) fn put_field(name: &str, value: &str, out: &mut String) {
+    out.push(',');
+    json::put_text(name, out);
+    out.push(':');
+    json::put_text(value, out);
+}
+
+/// Writes an object about somebody in a channel.
+pub(crate) fn put_person(action: &str, channel: &str, person: Person<'_>, access: Option<Access>, out: &mut String) {
+    put_about(action, channel, out);
+    put_field("uuid", person.uuid, out);
+    put_field("username", person.username, out);
+    if let Some(access) = access {
+        put_field("access", access.as_str(), out);
+    }
+    out.push('}');
+}
+
+/// Writes what a newcomer, or one who comes again, is told of a channel.
+pub(crate) fn put_joined(channel: &str, recovered: bool, epoch: &str, seq: u64, out: &mut String) {
+    put_about("join_channel", channel, out);
+    out.push_str(if recovered { ",\"recovered\":true" } else { ",\"recovered\":false" });
+    put_field("epoch", epoch, out);
+    out.push_str(",\"seq\":");
+    json::put_number(seq, out);
+    out.push('}');
+}

@@ -1,0 +1,151 @@
+//! `envelope`: one object with action, message, group, user and recipients, the same both ways.
+
+use super::{
+    Bounds,
+    action::{Action, Notice, Post, Recipient, RecipientKind, Request},
+    json::{self, Object},
+};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Whether the first message of a connection says that it speaks this.
+pub(super) fn is_meant(text: &str) -> bool {
+    Object::parse(text).is_some_and(|object| object.0.iter().any(|(key, _)| key.eq_ignore_ascii_case("action")))
+}
+
+/// Reads a message; nothing where it is none.
+pub(super) fn decode<'a>(text: &'a str, bounds: &Bounds, requests: &mut Vec<Request<'a>>) {
+    if let Some(post) = parse(text, bounds) {
+        requests.push(Request { action: Ok(Action::Post(post)), id: None });
+    }
+}
+
+/// Reads a message; `None` where it is none, or past a limit.
+pub(crate) fn parse<'a>(text: &'a str, bounds: &Bounds) -> Option<Post<'a>> {
+    if text.len() > bounds.message_bytes_max as usize || !json::is_shallow(text, bounds.depth_max) {
+        return None;
+    }
+    let object = Object::parse(text)?;
+    // Keys match in any case, so the same one may be there in two; the last one counts.
+    let field = |name: &str| {
+        let mut found = object.0.iter().rev().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        json::given(found.next().map(|(_, value)| *value))
+    };
+    let text_of = |name: &str| match field(name) {
+        None => Some(Cow::Borrowed("")),
+        Some(raw) => json::text(raw),
+    };
+    let (recipients, malformed_recipients) = recipients(field("recipients"))?;
+    let post = Post {
+        action: text_of("action")?,
+        message: text_of("message")?,
+        group: text_of("groupid")?,
+        user: text_of("userid")?,
+        recipients,
+        malformed_recipients,
+    };
+    let is_short = |name: &str| name.len() <= bounds.name_bytes_max as usize;
+    (is_short(&post.group) && is_short(&post.user)).then_some(post)
+}
+
+/// The recipients, and whether there are some among them that are none; `None` where it is no array.
+fn recipients(raw: Option<&RawValue>) -> Option<(Vec<Recipient<'_>>, bool)> {
+    let Some(raw) = raw else { return Some((Vec::new(), false)) };
+    let elements = json::elements(raw.get())?;
+    let (mut found, mut malformed) = (Vec::with_capacity(elements.len()), false);
+    for element in elements {
+        match recipient(element) {
+            Some(recipient) => found.push(recipient),
+            None => malformed = true,
+        }
+    }
+    Some((found, malformed))
+}
+
+fn recipient(raw: &RawValue) -> Option<Recipient<'_>> {
+    let object = Object::parse(raw.get())?;
+    let field = |name: &str| {
+        object.0.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+    };
+    let written = field("type")?;
+    let kind = kind_of(written)?;
+    let value = match json::given(field("value")) {
+        None => Cow::Borrowed(""),
+        Some(raw) => json::text(raw)?,
+    };
+    Some(Recipient { kind, written, value })
+}
+
+/// `None` where it is neither a string nor a number.
+fn kind_of(raw: &RawValue) -> Option<RecipientKind> {
+    let name = match raw.get().as_bytes() {
+        [b'"', ..] => json::text(raw)?,
+        [b'-' | b'0'..=b'9', ..] => Cow::Borrowed(match json::whole(raw) {
+            Some(0) => "excludeuser",
+            Some(1) => "group",
+            Some(2) => "user",
+            _ => "",
+        }),
+        _ => return None,
+    };
+    let known = [
+        ("group", RecipientKind::Group),
+        ("user", RecipientKind::User),
+        ("allbutuser", RecipientKind::Excluded),
+        ("excludeuser", RecipientKind::Excluded),
+        ("all", RecipientKind::All),
+    ];
+    let found = known.into_iter().find(|(word, _)| name.eq_ignore_ascii_case(word));
+    Some(found.map_or(RecipientKind::Unknown, |(_, kind)| kind))
+}
+
+/// Writes a notice; false for what this dialect does not say.
+pub(super) fn encode(notice: &Notice<'_>, out: &mut String) -> bool {
+    match notice {
+        Notice::Post { post, user } => put_post(post, user, out),
+        Notice::Earlier { group, posts } => put_earlier(group, posts, out),
+        _ => return false,
+    }
+    true
+}
+
+fn put_post(post: &Post<'_>, user: &str, out: &mut String) {
+    put_head(&post.action, out);
+    json::put_inside(&post.message, out);
+    put_tail(&post.group, user, out);
+    for (i, recipient) in post.recipients.iter().enumerate() {
+        out.push_str(if i > 0 { ",{\"type\":" } else { "{\"type\":" });
+        json::put_value(recipient.written, out);
+        out.push_str(",\"value\":");
+        json::put_text(&recipient.value, out);
+        out.push('}');
+    }
+    out.push_str("]}");
+}
+
+/// What was said before is an array of objects, in a string.
+fn put_earlier(group: &str, posts: &str, out: &mut String) {
+    put_head(INITIAL_MESSAGES, out);
+    out.push('[');
+    json::put_inside(posts, out);
+    out.push(']');
+    put_tail(group, "", out);
+    out.push_str("]}");
+}
+
+fn put_head(action: &str, out: &mut String) {
+    out.push_str("{\"action\":");
+    json::put_text(action, out);
+    out.push_str(",\"message\":\"");
+}
+
+fn put_tail(group: &str, user: &str, out: &mut String) {
+    out.push_str("\",\"groupId\":");
+    json::put_text(group, out);
+    out.push_str(",\"userId\":");
+    json::put_text(user, out);
+    out.push_str(",\"recipients\":[");
+}
+
+/// The action by which a client asks for what was said before, and is told of it.
+pub(crate) const INITIAL_MESSAGES: &str = "initialmessages";

@@ -1,0 +1,274 @@
+//! JSON that is looked at without a tree: texts and the parts of objects stay where they came, until somebody wants
+//! them. Of duplicate keys the last counts.
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::{borrow::Cow, fmt};
+
+/// Whether `text` is JSON, however deep.
+pub(crate) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// Whether arrays and objects stand at most `depth_max` deep in each other. Says nothing of what is no JSON.
+pub(crate) fn is_shallow(text: &str, depth_max: u32) -> bool {
+    let bytes = text.as_bytes();
+    // A count of what opens is a bound on the depth, and all there is to do for nearly every message.
+    let opening = bytes.iter().filter(|&&byte| byte == b'[' || byte == b'{').count();
+    if opening <= depth_max as usize {
+        return true;
+    }
+    let (mut depth, mut in_string, mut at) = (0u32, false, 0);
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > depth_max {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// The content of a JSON string; `None` where `raw` is none. A lone surrogate, which JavaScript can send and no UTF-8
+/// can hold, becomes U+FFFD.
+pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let json = raw.get();
+    if !json.starts_with('"') {
+        return None;
+    }
+    let inside = &json[1..json.len() - 1];
+    if !inside.contains('\\') {
+        return Some(Cow::Borrowed(inside));
+    }
+    match serde_json::from_str::<Text<'_>>(json) {
+        Ok(Text(text)) => Some(text),
+        Err(_) => None,
+    }
+}
+
+/// A number that is a whole one, and not negative.
+pub(crate) fn whole(raw: &RawValue) -> Option<u64> {
+    let json = raw.get();
+    json.parse().ok().or_else(|| {
+        let number: f64 = json.parse().ok()?;
+        (number >= 0.0 && number <= 2f64.powi(53) && number.fract() == 0.0).then_some(number as u64)
+    })
+}
+
+/// Whether a value is there and not null.
+pub(crate) fn given(raw: Option<&RawValue>) -> Option<&RawValue> {
+    raw.filter(|raw| raw.get() != "null")
+}
+
+/// A string that is borrowed where it has no escapes.
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'de>, D::Error> {
+        struct Of;
+        impl<'de> Visitor<'de> for Of {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+            fn visit_borrowed_bytes<E>(self, bytes: &'de [u8]) -> Result<Text<'de>, E> {
+                Ok(Text(String::from_utf8_lossy(bytes)))
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'de>, E> {
+                Ok(Text(Cow::Owned(lossy(bytes))))
+            }
+        }
+        // As bytes, because only so are lone surrogates let through.
+        deserializer.deserialize_bytes(Of)
+    }
+}
+
+/// UTF-8 of it, each lone surrogate one U+FFFD.
+fn lossy(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    loop {
+        match std::str::from_utf8(rest) {
+            Ok(valid) => {
+                text.push_str(valid);
+                return text;
+            }
+            Err(error) => {
+                let (valid, after) = rest.split_at(error.valid_up_to());
+                text.push_str(std::str::from_utf8(valid).unwrap_or_default());
+                text.push(char::REPLACEMENT_CHARACTER);
+                // A surrogate has three bytes: ED, A0 to BF, and one more.
+                let is_surrogate = matches!(after, [0xed, 0xa0..=0xbf, _, ..]);
+                rest = &after[if is_surrogate { 3 } else { 1 }..];
+            }
+        }
+    }
+}
+
+/// The members of an object in the order they came, each key once, with its last value.
+#[derive(Clone, Debug, Default)]
+pub struct Object<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// Takes an object apart; `None` where `json` is none.
+    pub(crate) fn parse(json: &'a str) -> Option<Object<'a>> {
+        // All of it is looked at before its keys are taken out: as bytes they might hold control characters.
+        let whole: &RawValue = serde_json::from_str(json).ok()?;
+        serde_json::from_str(whole.get()).ok()
+    }
+
+    /// The value of `key`.
+    pub(crate) fn field(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
+        struct Of;
+        impl<'de> Visitor<'de> for Of {
+            type Value = Object<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
+                while let Some(Text(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Object(last_of_each(members)))
+            }
+        }
+        deserializer.deserialize_map(Of)
+    }
+}
+
+/// Of several members with the same key the last one, where the first one stood.
+fn last_of_each<'a>(mut members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+    const FEW: usize = 16;
+    if members.len() <= FEW {
+        let mut at = 0;
+        while at < members.len() {
+            match members[..at].iter().position(|(key, _)| *key == members[at].0) {
+                Some(first) => members[first].1 = members.remove(at).1,
+                None => at += 1,
+            }
+        }
+        return members;
+    }
+    let mut first: std::collections::HashMap<Cow<'a, str>, usize> = std::collections::HashMap::new();
+    let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(members.len());
+    for (key, value) in members {
+        match first.get(&key) {
+            Some(&place) => kept[place].1 = value,
+            None => {
+                first.insert(key.clone(), kept.len());
+                kept.push((key, value));
+            }
+        }
+    }
+    kept
+}
+
+/// The elements of an array; `None` where `json` is none.
+pub(crate) fn elements(json: &str) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(json).ok()
+}
+
+/// Writes a value that a peer sent on to others: compact, and without duplicate keys on any level.
+///
+/// Recurses as deep as the value is, which the caller has bounded with [`is_shallow`].
+pub(crate) fn put_value(raw: &RawValue, out: &mut String) {
+    let json = raw.get();
+    match json.as_bytes().first() {
+        Some(b'{') => {
+            if let Some(Object(members)) = Object::parse(json) {
+                out.push('{');
+                for (i, (key, value)) in members.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    put_text(key, out);
+                    out.push(':');
+                    put_value(value, out);
+                }
+                out.push('}');
+            }
+        }
+        Some(b'[') => {
+            out.push('[');
+            for (i, element) in elements(json).unwrap_or_default().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                put_value(element, out);
+            }
+            out.push(']');
+        }
+        _ => out.push_str(json),
+    }
+}
+
+/// Writes a JSON string.
+pub(crate) fn put_text(text: &str, out: &mut String) {
+    out.push('"');
+    put_inside(text, out);
+    out.push('"');
+}
+
+/// Writes the inside of a JSON string. RFC 8259 §7
+pub(crate) fn put_inside(text: &str, out: &mut String) {
+    let mut done = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0..0x20 => {
+                out.push_str(&text[done..at]);
+                out.push_str("\\u00");
+                for digit in [byte >> 4, byte & 15] {
+                    out.push(char::from_digit(u32::from(digit), 16).expect("a hexadecimal digit is below 16"));
+                }
+                done = at + 1;
+                continue;
+            }
+            _ => continue,
+        };
+        out.push_str(&text[done..at]);
+        out.push_str(escape);
+        done = at + 1;
+    }
+    out.push_str(&text[done..]);
+}
+
+/// Writes a number.
+pub(crate) fn put_number(number: u64, out: &mut String) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), number);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
+}
