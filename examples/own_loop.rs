@@ -45,7 +45,9 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
                 },
                 Ok(Step::Ping(payload)) => _ = peer.pong(input.get(payload), &mut commons, &mut out),
                 Ok(Step::Close { code, .. }) => peer.answer_close(now, code, "", &mut commons, &mut out),
-                Ok(Step::Pong(_) | Step::Opened(_) | Step::Failed(..)) => {} // the last two are a client's
+                Ok(Step::Pong(_)) => {}
+                // What a client is told, and what only `expect_body` leads to.
+                Ok(Step::Opened(_) | Step::Failed(..) | Step::Body { .. }) => {}
                 Err(fault) => peer.fail(now, fault, &mut commons, &mut out), // with its close code and why
             }
         }

@@ -81,8 +81,8 @@ pub use conn::{
     Message, Role, Step, Upgrade,
 };
 pub use engine::{
-    Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler, Lost,
-    PeerInfo, Prepared, Sent, Transmit,
+    Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler,
+    Lost, PeerInfo, Prepared, Sent, Transmit,
 };
 pub use error::Error;
 pub use net::{LocalAddress, OwnedMessage, Remote, RemoteError, Server};
@@ -90,6 +90,8 @@ pub use time::{Now, Tick};
 pub use wire::{
     close::CloseCode,
     handshake::{Refusal, Request, ResponseError},
+    http_request::{HttpRequest, RequestHead},
+    http_response::HttpResponse,
     response::Response,
 };
 

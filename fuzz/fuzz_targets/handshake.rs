@@ -118,8 +118,8 @@ fn ask(config: &Config, stream: &[u8], mut chop: Option<&mut Chop>) -> Asked {
                     connection.answer_close(now, code, "", &mut commons, &mut asked.out);
                 }
                 Ok(Step::Ping(_) | Step::Pong(_)) => {}
-                Ok(step @ (Step::Opened(_) | Step::Failed(..))) => {
-                    panic!("a server is not dialled: {step:?}")
+                Ok(step @ (Step::Body { .. } | Step::Opened(_) | Step::Failed(..))) => {
+                    panic!("a server is not dialled, and no body was asked for: {step:?}")
                 }
                 Err(fault) => connection.fail(now, fault, &mut commons, &mut asked.out),
             }
@@ -220,7 +220,7 @@ fn answer(config: &Config, stream: &[u8], mut chop: Option<&mut Chop>) -> Answer
                     connection.answer_close(now, code, "", &mut commons, &mut out)
                 }
                 Ok(Step::Ping(_) | Step::Pong(_)) => {}
-                Ok(step @ (Step::Head(_) | Step::HeadTooLarge)) => panic!("a client is not asked: {step:?}"),
+                Ok(step @ (Step::Head(_) | Step::Body { .. } | Step::HeadTooLarge)) => panic!("a client is not asked: {step:?}"),
                 Err(fault) => connection.fail(now, fault, &mut commons, &mut out),
             }
         }

@@ -1,6 +1,6 @@
 //! Time for one peer: what is due when, and what follows. RFC 6455 §5.5.2 for the Ping, our own limits else.
 
-use super::{Commons, Connection, Fault, PAUSED, PINGED, Role, State};
+use super::{Commons, Connection, Fault, PAUSED, PINGED, Role, State, body::RESPONDS};
 use crate::{
     time::{Now, Stamp, Tick},
     wire::handshake::Refusal,
@@ -95,6 +95,10 @@ impl Connection {
     fn ending_ms_max(&self, commons: &Commons) -> u32 {
         match self.state {
             State::Closed { written: false, failed: false, .. } => commons.limits.closing_ms_max,
+            // From the last byte that was taken.
+            State::Closed { written: false, .. } if self.flags.has(RESPONDS) => {
+                commons.limits.handshake_ms_max
+            }
             _ => commons.limits.linger_ms_max,
         }
     }

@@ -3,6 +3,7 @@
 //! Bytes go in through an [`Input`] and come out as [`Step`]s; frames to send are appended to a buffer of the
 //! caller's. Whoever owns the socket does what [`Connection::ending`] says once that buffer is written.
 
+mod body;
 mod buffer;
 mod deflate;
 mod fault;
@@ -266,6 +267,8 @@ enum Receive {
     Payload { fin: bool, left: u32, key: [u8; 4] },
     /// The payload of a data frame that nobody wants, because a Close is sent. §1.4
     Skip { fin: bool, left: u32 },
+    /// The body of a plain HTTP request, whose head of `head` bytes is in front of it in the buffer.
+    Body { head: u32, left: u32 },
     /// A header again; but the message in the buffer was handed out and is to be cleared away first.
     Delivered,
 }

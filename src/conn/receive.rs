@@ -21,8 +21,16 @@ use std::ops::Range;
 pub enum Step {
     /// All bytes are taken; more are needed.
     Pending,
-    /// Server: the head of a request is whole. Answer with `accept` or `refuse`; [`Connection::head`] has its bytes.
+    /// Server: the head of a request is whole. Answer with `accept` or `refuse`, or, where it is plain HTTP, with
+    /// `respond`, at once or after `expect_body`; [`Connection::head`] has its bytes.
     Head(Head),
+    /// Server: the body that `expect_body` asked for is whole. Answer with `respond` or `refuse`.
+    Body {
+        /// Head and body, the one behind the other; [`Connection::head`] has the bytes of both.
+        request: Head,
+        /// How many of these are the head.
+        head_bytes: usize,
+    },
     /// Server: the head is larger than allowed. Answer with `refuse`.
     HeadTooLarge,
     /// Client: the server accepted, with an answer that is right; the connection is open. [`Connection::head`] has its
@@ -96,7 +104,10 @@ impl Connection {
         }
         match self.state {
             State::Open | State::Closing { .. } => self.receive_frame(now, input, commons),
-            State::Handshake { .. } => self.receive_head(now, input, commons),
+            State::Handshake { .. } => match self.receive {
+                Receive::Body { head, left } => Ok(self.receive_body(head, left, input, commons)),
+                _ => self.receive_head(now, input, commons),
+            },
             State::Closed { .. } => {
                 input.discard(); // §1.4: data after a Close is dropped
                 Ok(Step::Pending)
@@ -300,7 +311,7 @@ impl Connection {
                         return Ok(Step::Pending);
                     }
                 }
-                Receive::Header | Receive::Delivered => {}
+                Receive::Header | Receive::Delivered | Receive::Body { .. } => {}
             }
             let bytes = input.unread();
             let &[first, second, ..] = bytes else { return Ok(self.keep(now, input, commons)) };
@@ -558,9 +569,9 @@ impl Connection {
         true
     }
 
-    /// Makes room for `n` more bytes of a message, of which `left` are announced: memory follows what came, in
+    /// Makes room for `n` more bytes of a message or a body, of which `left` are announced: memory follows what came, in
     /// doubling steps, and not what was promised.
-    fn grow(&mut self, n: usize, left: usize, commons: &mut Commons) {
+    pub(super) fn grow(&mut self, n: usize, left: usize, commons: &mut Commons) {
         let filled = self.filled as usize;
         if self.buffer.len() - filled.min(self.buffer.len()) >= n.max(1) {
             return;

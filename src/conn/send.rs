@@ -1,6 +1,6 @@
 //! Sending: frames appended to a buffer of the caller's, the answer to a request, the closing handshake.
 
-use super::{Aside, Commons, Connection, Dialled, Fault, Message, Receive, Role, State};
+use super::{Aside, Commons, Connection, Dialled, Fault, Message, Receive, Role, State, body::ASKED_HEAD};
 use crate::{
     time::{Now, Stamp},
     wire::{
@@ -82,7 +82,11 @@ impl Connection {
     /// Refuses a request: the HTTP answer is appended to `out` and the connection is closed.
     pub fn refuse(&mut self, now: Now, refusal: &Refusal, commons: &mut Commons, out: &mut Vec<u8>) {
         self.release(commons);
-        refusal.put(out);
+        if self.flags.has(ASKED_HEAD) {
+            refusal.put_head(out);
+        } else {
+            refusal.put(out);
+        }
         self.close_at(now, true);
     }
 

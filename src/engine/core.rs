@@ -16,6 +16,7 @@ use crate::{
         close::CloseCode,
         frame::Opcode,
         handshake::{Refusal, Request},
+        http_request::RequestHead,
     },
 };
 use std::{
@@ -144,9 +145,9 @@ impl Core {
         info.address.filter(|_| limited).map(|address| address.ip().to_canonical())
     }
 
-    /// A whole head: a request that may be accepted, with the subprotocol that is to be acknowledged.
-    pub(super) fn check<'h>(&self, head: &'h [u8]) -> Result<(Request<'h>, Option<&'h str>), Refusal> {
-        let request = Request::parse(head, self.commons.limits.headers_max)?;
+    /// A head that asks for an upgrade: one that may be accepted, with the subprotocol that is to be acknowledged.
+    pub(super) fn check<'h>(&self, head: RequestHead<'h>) -> Result<(Request<'h>, Option<&'h str>), Refusal> {
+        let request = Request::of(head)?;
         if let Some(origin) = request.origin()
             && !self.origins.is_empty()
             && !self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
@@ -324,6 +325,9 @@ impl Core {
         }
         if waits == 0 {
             self.end_if_written(now, index);
+        }
+        if waits > 0 && n > 0 {
+            self.peers[index].conn.taken(now);
         }
         if waits > soft {
             self.queued(now, index);

@@ -1,9 +1,9 @@
 //! What an embedder writes, and what it is told.
 
-use super::{Context, DialError};
+use super::{Answer, Context, DialError};
 use crate::{
     conn::{Fault, Message, Upgrade},
-    wire::{close::CloseCode, handshake::Request, response::Response},
+    wire::{close::CloseCode, handshake::Request, http_request::HttpRequest, response::Response},
 };
 use std::{fmt, io, net::SocketAddr};
 
@@ -35,6 +35,14 @@ pub trait Handler {
     /// be sent to yet.
     fn on_upgrade(&mut self, _cx: &mut Context<'_>, _id: ConnId, _request: &Request<'_>) -> Upgrade {
         Upgrade::accept()
+    }
+
+    /// A plain HTTP request came: any well-formed one that is no GET with `Upgrade: websocket`. The default refuses it.
+    ///
+    /// Its body is there only if it was asked for with [`Answer::AwaitBody`], after which this is called again. `id` cannot
+    /// be sent to; it has no `on_open` and no `on_close`, whatever becomes of it.
+    fn on_http(&mut self, _cx: &mut Context<'_>, _id: ConnId, _request: &HttpRequest<'_>) -> Answer {
+        Answer::Refuse
     }
 
     /// A connection that was dialled has a socket, to which its request is about to be written: `head` is all of it.

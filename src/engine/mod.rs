@@ -8,6 +8,7 @@ mod core;
 mod delivery;
 mod dial;
 mod handler;
+mod http;
 mod outbox;
 mod peers;
 mod prepared;
@@ -19,6 +20,7 @@ mod topics;
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
 pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use http::Answer;
 pub use prepared::Prepared;
 
 use self::{
@@ -28,14 +30,13 @@ use self::{
 };
 use crate::{
     config::Config,
-    conn::{
-        COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Head, Input, Place, Role, Step, Upgrade,
-    },
+    conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Input, Place, Role, Step, Upgrade},
     time::{Now, Tick},
     wire::{
         close::CloseCode,
         frame::Opcode,
         handshake::{Refusal, Request},
+        http_request::RequestHead,
     },
 };
 
@@ -181,7 +182,10 @@ impl<H: Handler> Engine<H> {
                         Ok(Step::Close { code, reason }) => {
                             self.peer_closed(now, index, code, input.get(reason));
                         }
-                        Ok(Step::Head(head)) => self.upgrade(now, index, head, input),
+                        Ok(Step::Head(head)) => self.asked(now, index, head, input),
+                        Ok(Step::Body { request, head_bytes }) => {
+                            self.body_came(now, index, request, head_bytes, input);
+                        }
                         Ok(Step::HeadTooLarge) => {
                             let limit = self.core.commons.limits.head_bytes_max;
                             self.core.refuse(now, index, &Refusal::HeadTooLarge { limit });
@@ -425,13 +429,8 @@ impl<H: Handler> Engine<H> {
 
     // ------------------------------------------------------------------ what steps lead to
 
-    fn upgrade(&mut self, now: Now, index: u32, head: Head, input: &Input) {
-        let kept = self.core.peers[index].conn.take_head();
-        let bytes = match &head {
-            Head::Input(range) => input.get(range.clone()),
-            Head::Kept(len) => &kept[..*len],
-        };
-        match self.core.check(bytes) {
+    fn upgrade(&mut self, now: Now, index: u32, head: RequestHead<'_>) {
+        match self.core.check(head) {
             Ok((request, subprotocol)) => {
                 let mut upgrade = self.call_on_upgrade(now, index, &request);
                 if let Some(refusal) = upgrade.refusal.take() {
@@ -447,7 +446,6 @@ impl<H: Handler> Engine<H> {
             }
             Err(refusal) => self.core.refuse(now, index, &refusal),
         }
-        self.core.commons.pool.give(kept);
     }
 
     fn call_on_upgrade(&mut self, now: Now, index: u32, request: &Request<'_>) -> Upgrade {

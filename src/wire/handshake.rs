@@ -3,14 +3,17 @@
 
 use super::{
     extension::{self, AnswerError, DeflateParameters},
-    http::{self, Target},
+    http::{self, put_header, reason_phrase},
+    http_request::RequestHead,
     response::Response,
 };
 use base64::Engine as _;
 use sha1::{Digest as _, Sha1};
-use std::fmt;
+use std::{fmt, ops::Deref};
 
 /// A valid request to upgrade to WebSocket, borrowed from its head. RFC 6455 §4.2.1
+///
+/// Target, host and header lines are those of its [`RequestHead`].
 ///
 /// ```
 /// let head = b"GET /chat?room=1 HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -21,10 +24,8 @@ use std::fmt;
 /// ```
 #[derive(Debug)]
 pub struct Request<'a> {
-    target: Target<'a>,
-    host: &'a str,
+    head: RequestHead<'a>,
     key: &'a str,
-    headers: Vec<httparse::Header<'a>>,
 }
 
 impl<'a> Request<'a> {
@@ -33,70 +34,21 @@ impl<'a> Request<'a> {
     /// # Errors
     /// The [`Refusal`] to answer with, when it is not a valid upgrade or has more than `headers_max` lines.
     pub fn parse(head: &'a [u8], headers_max: u32) -> Result<Request<'a>, Refusal> {
-        let head = &head[http::leading_empty_lines(head)..];
-        if !http::has_whole_line_ends(head) {
-            return Err(Refusal::Malformed("a line does not end in CR LF"));
+        Request::of(RequestHead::parse(head, headers_max)?)
+    }
+
+    /// The upgrade that a head asks for.
+    ///
+    /// # Errors
+    /// The [`Refusal`] to answer with, when it is not a valid one.
+    pub fn of(head: RequestHead<'a>) -> Result<Request<'a>, Refusal> {
+        if head.method() != "GET" {
+            return Err(head.refusal_of_method()); // §4.2.1 item 1
         }
-        // RFC 9112 §2.3: whatever else it says, it says it in another version.
-        if version_of(head).is_some_and(|version| version != "HTTP/1.1") {
-            return Err(Refusal::HttpVersion);
-        }
-        let mut headers = vec![httparse::EMPTY_HEADER; headers_max as usize];
-        let mut parsed = httparse::Request::new(&mut headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(Refusal::Malformed("the head is incomplete")),
-            Err(httparse::Error::TooManyHeaders) => {
-                return Err(Refusal::TooManyHeaders { limit: headers_max });
-            }
-            Err(error) => return Err(Refusal::Malformed(syntax_error(error))),
-        }
-        let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-        let count = parsed.headers.len();
-        headers.truncate(count);
-        let mut request = Request { target: ORIGIN_ROOT, host: "", key: "", headers };
-        request.check_host()?;
-        match method {
-            "GET" => {}
-            "HEAD" => return Err(Refusal::Head),
-            _ => return Err(Refusal::Method), // §4.2.1 item 1
-        }
-        request.target = http::parse_target(target)
-            .ok_or(Refusal::Malformed("the target is neither a path nor an http or ws URI"))?;
+        let mut request = Request { head, key: "" };
         request.check_no_body()?;
         request.check_upgrade()?;
         Ok(request)
-    }
-
-    /// Path and query as sent, percent-encoded: `/chat?room=1`.
-    pub fn target(&self) -> &'a str {
-        self.target.path_and_query
-    }
-
-    /// The path as sent, percent-encoded: `/chat`.
-    pub fn path(&self) -> &'a str {
-        let target = self.target();
-        &target[..target.find('?').unwrap_or(target.len())]
-    }
-
-    /// The query as sent, without its `?`.
-    pub fn query(&self) -> Option<&'a str> {
-        self.target().split_once('?').map(|(_, query)| query)
-    }
-
-    /// Host and port the client asked for: from the target where it is absolute (RFC 9112 §3.2.2), else `Host`.
-    pub fn host(&self) -> &'a str {
-        self.target.authority.unwrap_or(self.host)
-    }
-
-    /// The page a browser makes the request from. RFC 6454 §7; absent in other clients.
-    pub fn origin(&self) -> Option<&'a str> {
-        self.header("Origin")
-    }
-
-    /// The value of the first header line `name`, compared without case; `None` too where it is no UTF-8.
-    pub fn header(&self, name: &str) -> Option<&'a str> {
-        self.lines(name).next().and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The subprotocols the client offers, in its order of preference. §4.2.1 item 8
@@ -116,15 +68,6 @@ impl<'a> Request<'a> {
     /// The `Sec-WebSocket-Accept` that answers this request. §4.2.2 item 5.4
     pub fn accept_key(&self) -> AcceptKey {
         AcceptKey::of(self.key)
-    }
-
-    /// RFC 9112 §3.2: exactly one Host, and a valid one, in any request.
-    fn check_host(&mut self) -> Result<(), Refusal> {
-        self.host = self.exactly_one("Host", "there is no Host", "there is more than one Host")?;
-        if !http::is_host(self.host) {
-            return Err(Refusal::Malformed("Host is no host and port"));
-        }
-        Ok(())
     }
 
     /// No body is read, so one that came would be taken for frames. RFC 9112 §6
@@ -180,29 +123,13 @@ impl<'a> Request<'a> {
         }
         Ok(())
     }
+}
 
-    fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|h| h.value)
-    }
+impl<'a> Deref for Request<'a> {
+    type Target = RequestHead<'a>;
 
-    fn count(&self, name: &str) -> usize {
-        self.lines(name).count()
-    }
-
-    fn exactly_one(&self, name: &str, none: &'static str, many: &'static str) -> Result<&'a str, Refusal> {
-        match self.count(name) {
-            0 => Err(Refusal::Malformed(none)),
-            1 => self.header(name).ok_or(Refusal::Malformed("a header that must be ASCII is not")),
-            _ => Err(Refusal::Malformed(many)),
-        }
-    }
-
-    /// Whether the token list over all lines `name` has `token`, in any case. §4.2.1 items 3 and 4
-    fn lists(&self, name: &str, token: &str) -> bool {
-        self.lines(name)
-            .filter_map(|value| std::str::from_utf8(value).ok())
-            .flat_map(http::elements)
-            .any(|element| element.eq_ignore_ascii_case(token))
+    fn deref(&self) -> &RequestHead<'a> {
+        &self.head
     }
 }
 
@@ -274,6 +201,15 @@ pub enum Refusal {
         /// Milliseconds a handshake may take.
         limit_ms: u32,
     },
+    /// 411: the body has no `Content-Length`. RFC 9110 §15.5.12
+    LengthRequired,
+    /// 413: the body has more than `limit` bytes.
+    BodyTooLarge {
+        /// Bytes the body may have.
+        limit: u32,
+    },
+    /// 417: `Expect` lists something else than `100-continue`. RFC 9110 §10.1.1
+    Expectation,
     /// 426: a plain HTTP request.
     UpgradeRequired,
     /// 426: `Sec-WebSocket-Version` is not 13. §4.4
@@ -318,6 +254,9 @@ impl Refusal {
             Refusal::Origin => 403,
             Refusal::Method | Refusal::Head => 405,
             Refusal::Timeout { .. } => 408,
+            Refusal::LengthRequired => 411,
+            Refusal::BodyTooLarge { .. } => 413,
+            Refusal::Expectation => 417,
             Refusal::UpgradeRequired | Refusal::Version => 426,
             Refusal::HeadTooLarge { .. } | Refusal::TooManyHeaders { .. } => 431,
             Refusal::Unavailable(_) => 503,
@@ -328,6 +267,14 @@ impl Refusal {
 
     /// Writes the whole response, after which the connection is closed.
     pub fn put(&self, out: &mut Vec<u8>) {
+        let body = self.put_head(out);
+        if !matches!(self, Refusal::Head) {
+            out.extend_from_slice(body.as_bytes());
+        }
+    }
+
+    /// Writes the head of the response, which is all of it where the request was a HEAD; the body.
+    pub(crate) fn put_head(&self, out: &mut Vec<u8>) -> String {
         let status = self.status();
         let body = format!("{self}\n");
         let head = format!(
@@ -348,9 +295,7 @@ impl Refusal {
         let connection = if status == 426 { "Upgrade, close" } else { "close" };
         put_header("Connection", connection, out);
         out.extend_from_slice(b"\r\n");
-        if !matches!(self, Refusal::Head) {
-            out.extend_from_slice(body.as_bytes());
-        }
+        body
     }
 }
 
@@ -362,6 +307,9 @@ impl fmt::Display for Refusal {
             Refusal::Origin => f.write_str("pages of this origin may not connect"),
             Refusal::Method | Refusal::Head => f.write_str("only GET is understood here"),
             Refusal::Timeout { limit_ms } => write!(f, "the handshake took longer than {limit_ms} ms"),
+            Refusal::LengthRequired => f.write_str("a body is read by its Content-Length, and there is none"),
+            Refusal::BodyTooLarge { limit } => write!(f, "the request body is larger than {limit} bytes"),
+            Refusal::Expectation => f.write_str("no other expectation than 100-continue is met here"),
             Refusal::UpgradeRequired => f.write_str("this is a WebSocket endpoint: connect with ws://"),
             Refusal::Version => f.write_str("only version 13 of the WebSocket protocol is spoken here"),
             Refusal::HeadTooLarge { limit } => write!(f, "the request head is larger than {limit} bytes"),
@@ -557,54 +505,6 @@ fn put_extensions(
         out.extend_from_slice(b"\r\n");
     }
 }
-
-fn put_header(name: &str, value: &str, out: &mut Vec<u8>) {
-    debug_assert!(http::is_token(name) && http::is_field_value(value));
-    for part in [name, ": ", value, "\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-}
-
-/// The version a request line ends in, where it has the form of one: `HTTP/` digit `.` digit.
-fn version_of(head: &[u8]) -> Option<&str> {
-    let line = head.split(|&byte| byte == b'\r').next()?;
-    let word = std::str::from_utf8(line).ok()?.rsplit(' ').next()?;
-    let digits = word.strip_prefix("HTTP/")?.as_bytes();
-    matches!(digits, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit()).then_some(word)
-}
-
-pub(super) fn syntax_error(error: httparse::Error) -> &'static str {
-    match error {
-        httparse::Error::HeaderName => "a header's name is no token, or a header line is folded",
-        httparse::Error::HeaderValue => "a header's value holds a control character",
-        httparse::Error::NewLine => "a line does not end in CR LF",
-        httparse::Error::Token => "the request line is not method, target, version",
-        httparse::Error::Version => "the version is not HTTP/1.1",
-        httparse::Error::Status => "the status line has no status",
-        httparse::Error::TooManyHeaders => "there are too many header lines",
-    }
-}
-
-fn reason_phrase(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        414 => "URI Too Long",
-        426 => "Upgrade Required",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Refused",
-    }
-}
-
-const ORIGIN_ROOT: Target<'static> = Target { authority: None, path_and_query: "/" };
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 (RFC 9110, RFC 9112) as a handshake needs: where a head ends, its lists and its syntax.
+//! As much of HTTP/1.1 (RFC 9110, RFC 9112) as is needed here: where a head ends, its lists and its syntax.
 //!
 //! Header lines are taken apart by `httparse`; what it lets pass and the RFC does not is refused here.
 
@@ -128,6 +128,66 @@ pub fn parse_target(target: &str) -> Option<Target<'_>> {
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let path_and_query = if path.is_empty() { "/" } else { path };
     is_host(authority).then_some(Target { authority: Some(authority), path_and_query })
+}
+
+/// Writes a header line, checked where it was made.
+pub(super) fn put_header(name: &str, value: &str, out: &mut Vec<u8>) {
+    debug_assert!(is_token(name) && is_field_value(value));
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+pub(super) fn syntax_error(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "a header's name is no token, or a header line is folded",
+        httparse::Error::HeaderValue => "a header's value holds a control character",
+        httparse::Error::NewLine => "a line does not end in CR LF",
+        httparse::Error::Token => "the request line is not method, target, version",
+        httparse::Error::Version => "the version is not HTTP/1.1",
+        httparse::Error::Status => "the status line has no status",
+        httparse::Error::TooManyHeaders => "there are too many header lines",
+    }
+}
+
+/// What a status is called; of one that is not listed, what kind it is. RFC 9110 §15
+pub(super) fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        200..300 => "OK",
+        300..400 => "Redirect",
+        _ => "Refused",
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod http;
+pub mod http_request;
+pub mod http_response;
 pub mod mask;
 pub mod response;
 pub mod utf8;

@@ -2,8 +2,8 @@
 //! [`check_response`](super::handshake::check_response)'s to say.
 
 use super::{
-    handshake::{ResponseError, syntax_error},
-    http,
+    handshake::ResponseError,
+    http::{self, syntax_error},
 };
 
 /// The head of a server's answer, borrowed. RFC 6455 §4.1

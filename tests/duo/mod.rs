@@ -253,6 +253,7 @@ impl Duo {
                     Err(refusal) => self.refuse(&refusal),
                 }
             }
+            Step::Body { .. } => panic!("no body was asked for"),
             Step::HeadTooLarge => {
                 let limit = commons.limits().head_bytes_max;
                 self.refuse(&Refusal::HeadTooLarge { limit });
