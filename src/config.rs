@@ -333,6 +333,8 @@ pub struct ActionLimits {
     pub name_bytes_max: u32,
     /// Users that may be invited to a channel at a time. Default 1,024, each of up to `name_bytes_max`.
     pub invited_max: u32,
+    /// Most recipients of one message of the `envelope` dialect. Default 4,096. Past it the message is ignored.
+    pub recipients_max: u32,
     /// Most entries of a list (members, channels) in one answer; there are no others then. Default 1,000.
     pub listed_max: u32,
     /// Messages kept of a channel, group or private conversation. Default 100. 0: none. Past it the oldest goes.
@@ -359,6 +361,7 @@ impl Default for ActionLimits {
             channels_max: 1_000_000,
             name_bytes_max: 1_024,
             invited_max: 1_024,
+            recipients_max: 4_096,
             listed_max: 1_000,
             history_messages_max: 100,
             history_bytes_max: 1 << 20,

@@ -397,6 +397,36 @@ pub enum Problem<'a> {
     Other(Cow<'a, str>),
 }
 
+impl Problem<'_> {
+    /// What is wrong, in a word that says nothing of what the peer sent: fit for a log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Problem::NotJson => "not JSON",
+            Problem::UnknownAction => "unknown action",
+            Problem::InvalidToken => "invalid token",
+            Problem::NoChannel(_) => "no such channel",
+            Problem::MayNotJoin(_) => "may not join",
+            Problem::NotAMember(_) => "not a member",
+            Problem::BlankMessage | Problem::BlankPrivateMessage => "blank message",
+            Problem::MayNotWrite => "may not write",
+            Problem::NotConnected(_) => "user not connected",
+            Problem::NotAuthenticated => "not authenticated",
+            Problem::NotAnAdmin(_) => "not an admin",
+            Problem::NotInChannel(_) => "user not in channel",
+            Problem::WrongType { .. } => "wrong type",
+            Problem::Missing { .. } => "missing field",
+            Problem::TooLong { .. } => "name_bytes_max",
+            Problem::TooLarge { .. } => "json_message_bytes_max",
+            Problem::TooMany { .. } => "actions_per_message_max",
+            Problem::TooFast { .. } => "actions_per_second_max",
+            Problem::TooManyChannels { .. } => "channels_per_connection_max",
+            Problem::Full { .. } => "channels_max",
+            Problem::TooManyInvited { .. } => "invited_max",
+            Problem::Other(_) => "refused by the application",
+        }
+    }
+}
+
 impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

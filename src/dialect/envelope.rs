@@ -45,7 +45,8 @@ pub(crate) fn parse<'a>(text: &'a str, bounds: &Bounds) -> Option<Post<'a>> {
         malformed_recipients,
     };
     let is_short = |name: &str| name.len() <= bounds.name_bytes_max as usize;
-    (is_short(&post.group) && is_short(&post.user)).then_some(post)
+    let are_few = post.recipients.len() <= bounds.recipients_max as usize;
+    (is_short(&post.group) && is_short(&post.user) && are_few).then_some(post)
 }
 
 /// The recipients, and whether there are some among them that are none; `None` where it is no array.

@@ -113,6 +113,8 @@ pub struct Bounds {
     pub actions_max: u32,
     /// Bytes of a name.
     pub name_bytes_max: u32,
+    /// Recipients of a message.
+    pub recipients_max: u32,
 }
 
 impl Dialect {

@@ -263,6 +263,12 @@ impl Context<'_> {
         self.now
     }
 
+    /// Unpredictable bytes, of the source that masking keys come from. At most 256 at a time.
+    pub fn random<const N: usize>(&mut self) -> [u8; N] {
+        const { assert!(N <= 256, "at most 256 bytes are to be had at a time") };
+        self.core.commons.random()
+    }
+
     /// Connections at the moment, those included whose handshake goes on.
     pub fn connections(&self) -> usize {
         self.core.peers.len()

@@ -83,6 +83,22 @@ impl<M> Relation<M> {
         Some(&self.sets[set as usize][membership.member as usize].data)
     }
 
+    /// Whether each membership leads to its member, and each member to its membership.
+    #[cfg(feature = "hub")]
+    pub(crate) fn is_consistent(&self) -> bool {
+        let members = self.sets.iter().enumerate().all(|(set, members)| {
+            members.iter().enumerate().all(|(place, member)| {
+                let memberships = self.peers.get(member.peer as usize);
+                memberships.and_then(|all| all.get(member.membership as usize)).is_some_and(|membership| {
+                    (membership.set as usize, membership.member as usize) == (set, place)
+                })
+            })
+        });
+        let (members_in_all, memberships): (usize, usize) =
+            (self.sets.iter().map(Vec::len).sum(), self.peers.iter().map(Vec::len).sum());
+        members && members_in_all == memberships
+    }
+
     /// Looks through the shorter side: the peer's sets or the set's peers.
     fn membership_of(&self, peer: u32, set: u32) -> Option<usize> {
         let memberships = self.peers.get(peer as usize)?;

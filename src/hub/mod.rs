@@ -1,1 +1,381 @@
-//! x
+//! The JSON action layer: channels, groups, rooms, users and a chat for web pages, as one [`Handler`] over the engine.
+//!
+//! A [`Hub`] serves all listeners and five [dialects](crate::dialect). Which one a connection speaks is decided by its
+//! path, its host, its subprotocol, its listener, or its first message. Plain HTTP on the same port gives a page to try
+//! it all, the browser library, and a way to push messages by POST.
+//!
+//! A program adds actions of its own, and says who may do what, with an [`Application`].
+//!
+//! ```no_run
+//! use sockeye::{Config, Server, hub::{Hub, Settings}};
+//!
+//! fn main() -> Result<(), sockeye::Error> {
+//!     let config = Hub::config("127.0.0.1:4863");
+//!     let hub = Hub::new(&config, Settings::default());
+//!     Server::bind(config, hub)?.run()
+//! }
+//! ```
+
+pub mod auth;
+
+mod application;
+mod channel;
+mod chat;
+mod core;
+mod gathering;
+mod group;
+mod handshake;
+mod history;
+mod pages;
+mod presence;
+mod push;
+mod quota;
+mod settings;
+mod user;
+
+pub use crate::dialect::action::{Person, Post, Problem, Recipient, RecipientKind};
+pub use application::{Application, Caller, CustomAction, HubContext, Place, Reply};
+pub use core::Counters;
+pub use settings::{Settings, Zone};
+
+use self::{
+    core::{Client, Core, Part},
+    gathering::{Seat, Space},
+    pages::Pages,
+    quota::Verdict,
+};
+use crate::{
+    config::Config,
+    conn::{Message, Upgrade},
+    dialect::{
+        Dialect,
+        action::{Action, Notice, Request},
+        json,
+    },
+    engine::{Answer, Closed, ConnId, Context, Handler},
+    wire::{close::CloseCode, handshake, http_request::HttpRequest},
+};
+use serde_json::value::RawValue;
+
+/// The action layer, as a handler. What it is made of is told in the [module](self).
+pub struct Hub<A = ()> {
+    core: Core,
+    application: A,
+    pages: Pages,
+}
+
+/// What became of an action.
+type Outcome<'a> = Result<Done, Problem<'a>>;
+
+/// How an action that was done is acknowledged.
+#[derive(Debug)]
+enum Done {
+    /// As [`Settings::acks`] has it, and always where it carries an id.
+    Plain,
+    /// The same, with a name that was made for it.
+    Named(String),
+    /// With what came of it: JSON objects, separated by commas.
+    Data(String),
+    /// Only where it carries an id.
+    Unasked,
+    /// It is already.
+    Answered,
+}
+
+impl Hub {
+    /// A configuration that listens on `address` and knows the subprotocols of the dialects, which a hub has need of.
+    pub fn config(address: impl Into<String>) -> Config {
+        let subprotocols = Dialect::all().flat_map(Dialect::subprotocols).map(|&name| name.to_owned()).collect();
+        Config { subprotocols, ..Config::new(address) }
+    }
+
+    /// A hub without an application. Of `config` it takes `limits.actions`.
+    pub fn new(config: &Config, settings: Settings) -> Hub {
+        Hub::with(config, settings, ())
+    }
+}
+
+impl<A: Application> Hub<A> {
+    /// A hub with a program's part in it.
+    pub fn with(config: &Config, settings: Settings, application: A) -> Hub<A> {
+        let pages = Pages::new(settings.pages);
+        Hub { core: Core::new(config.limits.actions, settings), application, pages }
+    }
+
+    /// The program's part.
+    pub fn application(&self) -> &A {
+        &self.application
+    }
+
+    /// The program's part, to change it between two turns.
+    pub fn application_mut(&mut self) -> &mut A {
+        &mut self.application
+    }
+
+    /// What was not done, since the start.
+    pub fn counters(&self) -> Counters {
+        self.core.counters
+    }
+
+    /// Lets the program do between two events what it could in one of its calls.
+    pub fn act<R>(&mut self, cx: &mut Context<'_>, act: impl FnOnce(&mut A, &mut HubContext<'_, '_>) -> R) -> R {
+        act(&mut self.application, &mut HubContext { core: &mut self.core, cx })
+    }
+
+    /// Whether the hub's books are in order: each membership known from both sides, each name leading to what it names.
+    /// For tests; it looks at everything.
+    pub fn is_consistent(&self) -> bool {
+        self.core.gatherings.is_consistent()
+    }
+
+    // ------------------------------------------------------------------ dialects
+
+    /// A connection's dialect is decided, now or by its handshake.
+    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect) {
+        if dialect.is_json() && self.core.client(id).is_none() {
+            let client = self.core.client_for(cx, id);
+            self.core.enter(id, Some(dialect), Some(client));
+        }
+        self.core.speaks[id.index()] = Some(dialect);
+        match dialect {
+            Dialect::Envelope => self.enter_groups(cx, id),
+            Dialect::Chat => self.core.enter_chat(cx, id),
+            Dialect::Room => self.enter_room(cx, id),
+            Dialect::Actions | Dialect::Echo => {}
+        }
+    }
+
+    fn enter_room(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        let Some(client) = self.core.client_mut(id) else { return };
+        let Part::Room(name) = std::mem::replace(&mut client.part, Part::Plain) else { return };
+        let set = self.core.gatherings.find_or_create(Space::Room, &name);
+        self.core.gatherings.join(set, Seat { id, is_admin: false });
+        self.joined(cx, id, Place::Room(&name));
+    }
+
+    /// Sends a message to everybody in its sender's room, as it came.
+    fn send_on(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+        let Some(set) = self.core.gatherings.of(id, Space::Room).next() else { return };
+        let name = &self.core.gatherings.get(set).name;
+        if self.application.may_send(&self.core.caller(id), Place::Room(name), message) {
+            cx.broadcast(self.core.gatherings.ids(set), message);
+        } else {
+            self.core.counters.ignored += 1;
+        }
+    }
+
+    /// The first message of a connection whose dialect nothing else has said.
+    #[cold]
+    fn decide(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+        let dialect = match message {
+            Message::Text(text) => Dialect::of_first_message(text),
+            Message::Binary(_) => Dialect::Echo,
+        };
+        log::debug!(connection:% = id, dialect:% = dialect; "dialect decided");
+        self.begin(cx, id, dialect);
+        self.on_message(cx, id, message);
+    }
+
+    /// A message of a dialect that is JSON.
+    fn read(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, message: Message<'_>) {
+        let text = match message {
+            Message::Text(text) => text,
+            // What is no UTF-8 is no JSON either, and neither is this.
+            Message::Binary(bytes) if dialect != Dialect::Chat => simdutf8::basic::from_utf8(bytes).unwrap_or("?"),
+            Message::Binary(_) => "",
+        };
+        let mut requests = Vec::new();
+        dialect.decode(text, &self.core.bounds, &mut requests);
+        if requests.is_empty() {
+            self.core.counters.ignored += 1;
+            if self.is_allowed(cx, id) == Verdict::Flood {
+                self.end_flood(cx, id);
+            }
+        }
+        for Request { action, id: request } in requests {
+            let outcome = match self.is_allowed(cx, id) {
+                Verdict::Allowed => action.and_then(|action| self.act_on(cx, id, action, request)),
+                Verdict::Refused { .. } => Err(self.too_fast()),
+                Verdict::Flood => return self.end_flood(cx, id),
+            };
+            self.answer(cx, id, outcome, request);
+        }
+        self.core.trim();
+    }
+
+    fn act_on<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        action: Action<'a>,
+        request: Option<&RawValue>,
+    ) -> Outcome<'a> {
+        match action {
+            Action::Authenticate { token } => self.authenticate(cx, id, token),
+            Action::Join(join) => self.join(cx, id, join),
+            Action::Leave { channel } => self.leave(cx, id, channel),
+            Action::Say { channel, text } => self.say(cx, id, channel, &text, request),
+            Action::Tell { uuid, text } => self.core.message_user(cx, id, uuid, &text, request),
+            Action::Govern { channel, deed } => self.govern(cx, id, channel, deed),
+            Action::ListChannels => self.core.list_channels(id),
+            Action::ListMembers { channel } => self.core.list_members(id, channel),
+            Action::SubscribePresence { channel } => self.core.subscribe_presence(id, channel),
+            Action::History { channel, since, limit } => self.core.history(cx, id, channel, since, limit),
+            Action::Custom { name, object } => self.custom(cx, id, CustomAction::new(name, object)),
+            Action::Post(post) => {
+                self.posted(cx, id, &post);
+                Ok(Done::Answered)
+            }
+            Action::Claim { name, object } => {
+                self.core.claim(cx, id, &name, &object);
+                Ok(Done::Answered)
+            }
+            Action::Relay { object, text } => {
+                let said = Message::Text(text.as_deref().unwrap_or_default());
+                if self.application.may_send(&self.core.caller(id), Place::Chat, said) {
+                    self.core.relay(cx, id, &object, text.as_deref());
+                }
+                Ok(Done::Answered)
+            }
+            Action::Ping => {
+                self.core.tell(cx, id, &Notice::Pong, None);
+                Ok(Done::Answered)
+            }
+        }
+    }
+
+    fn custom<'a>(&mut self, cx: &mut Context<'_>, id: ConnId, action: CustomAction<'a>) -> Outcome<'a> {
+        let user = self.core.client(id).and_then(|client| client.user.clone());
+        let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        let mut cx = HubContext { core: &mut self.core, cx };
+        match self.application.on_action(&mut cx, &caller, &action) {
+            Reply::Unknown => Err(Problem::UnknownAction),
+            Reply::Done => Ok(Done::Plain),
+            Reply::Silent => Ok(Done::Answered),
+            Reply::Error(text) => Err(Problem::Other(text.into())),
+            Reply::Data(objects) if objects.iter().all(|object| json::Object::parse(object).is_some()) => {
+                Ok(Done::Data(objects.join(",")))
+            }
+            Reply::Data(_) => {
+                log::error!(action = action.name(); "the application answered with what is no JSON object");
+                Err(Problem::Other("The application failed".into()))
+            }
+        }
+    }
+
+    /// Tells a peer what became of its action.
+    fn answer(&mut self, cx: &mut Context<'_>, id: ConnId, outcome: Outcome<'_>, request: Option<&RawValue>) {
+        let acknowledges = self.core.settings.acks || request.is_some();
+        match outcome {
+            Ok(Done::Plain) if acknowledges => self.core.tell(cx, id, &Notice::Done { message: "" }, request),
+            Ok(Done::Named(name)) if acknowledges => {
+                self.core.tell(cx, id, &Notice::Done { message: &name }, request);
+            }
+            Ok(Done::Unasked) if request.is_some() => {
+                self.core.tell(cx, id, &Notice::Done { message: "" }, request);
+            }
+            Ok(Done::Data(data)) => self.core.tell(cx, id, &Notice::Data(&data), request),
+            Ok(_) => {}
+            Err(problem) => {
+                self.core.counters.refused += 1;
+                log::info!(connection:% = id, problem = problem.name(); "action refused");
+                self.core.tell(cx, id, &Notice::Problem(&problem), request);
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------ quotas
+
+    fn is_allowed(&mut self, cx: &Context<'_>, id: ConnId) -> Verdict {
+        let rate = self.core.rate;
+        let verdict =
+            self.core.client_mut(id).map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
+        if verdict != Verdict::Allowed {
+            self.core.counters.too_fast += 1;
+        }
+        verdict
+    }
+
+    fn too_fast(&self) -> Problem<'static> {
+        Problem::TooFast { per_second: self.core.rate.per_second, burst: self.core.rate.burst }
+    }
+
+    #[cold]
+    fn end_flood(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        self.core.counters.floods += 1;
+        log::warn!(connection:% = id; "closed for flooding");
+        cx.close(id, CloseCode::POLICY, "too many actions (actions_per_second_max, actions_burst_max)");
+    }
+
+    // ------------------------------------------------------------------ the application's calls
+
+    fn joined(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
+        let user = self.core.client(id).and_then(|client| client.user.clone());
+        let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        self.application.on_join(&mut HubContext { core: &mut self.core, cx }, &caller, place);
+    }
+
+    fn left(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
+        let user = self.core.client(id).and_then(|client| client.user.clone());
+        let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        self.application.on_leave(&mut HubContext { core: &mut self.core, cx }, &caller, place);
+    }
+
+    /// Takes a connection that is over out of all it is in.
+    fn leave_everything(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        while let Some((set, _)) = self.core.gatherings.pop(id) {
+            let (space, name) = {
+                let gathering = self.core.gatherings.get(set);
+                (gathering.space, gathering.name.clone())
+            };
+            self.core.gatherings.end_if_over(set);
+            match space {
+                Space::Channel => {
+                    self.core.announce(cx, &name, set, id, "member_left");
+                    self.left(cx, id, Place::Channel(&name));
+                }
+                Space::Group => self.left(cx, id, Place::Group(&name)),
+                Space::Room => self.left(cx, id, Place::Room(&name)),
+                Space::Chat => self.core.left_chat(cx, id),
+                Space::Presence | Space::User | Space::Conversation | Space::Person | Space::Everybody => {}
+            }
+        }
+    }
+}
+
+impl<A: Application> Handler for Hub<A> {
+    fn on_upgrade(&mut self, cx: &mut Context<'_>, id: ConnId, request: &handshake::Request<'_>) -> Upgrade {
+        self.admit(cx, id, request)
+    }
+
+    fn on_http(&mut self, cx: &mut Context<'_>, id: ConnId, request: &HttpRequest<'_>) -> Answer {
+        self.respond(cx, id, request)
+    }
+
+    fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        if let Some(Some(dialect)) = self.core.speaks.get(id.index()).copied() {
+            self.begin(cx, id, dialect);
+        }
+    }
+
+    #[inline]
+    fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+        match self.core.speaks.get(id.index()).copied().flatten() {
+            Some(Dialect::Echo) => {
+                cx.send(id, message);
+            }
+            Some(Dialect::Room) => self.send_on(cx, id, message),
+            Some(dialect) => self.read(cx, id, dialect, message),
+            None => self.decide(cx, id, message),
+        }
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {
+        log::info!(
+            connection:% = id, code = closed.code.as_u16(), clean = closed.was_clean, cause:? = closed.cause;
+            "connection closed"
+        );
+        self.leave_everything(cx, id);
+        self.core.forget(id);
+    }
+}

@@ -1,0 +1,217 @@
+//! What a program adds to the hub: actions of its own, who a token is, who may do what.
+
+use super::{auth::Identity, core::Core, gathering::Space};
+use crate::{
+    conn::Message,
+    dialect::{
+        Dialect,
+        action::{Person, Post},
+        json::{self, Object},
+    },
+    engine::{ConnId, Context, Fanout, Sent},
+    time::Now,
+};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// A program's part of a [`Hub`](super::Hub). All of it is optional, and called on the one thread of the loop: plain
+/// fields are all the state that is needed, and whatever blocks here blocks everybody.
+///
+/// `()` is the application that adds nothing.
+///
+/// ```
+/// use sockeye::hub::{Application, Caller, CustomAction, HubContext, Reply};
+///
+/// /// `{"action": "roll", "sides": 6}`
+/// struct Dice;
+///
+/// impl Application for Dice {
+///     fn on_action(&mut self, cx: &mut HubContext<'_, '_>, _: &Caller<'_>, action: &CustomAction<'_>) -> Reply {
+///         match (action.name(), action.number("sides")) {
+///             ("roll", Some(sides @ 1..=100)) => {
+///                 let rolled = u64::from_le_bytes(cx.random()) % sides + 1;
+///                 Reply::Data(vec![format!(r#"{{"action":"rolled","pips":{rolled}}}"#)])
+///             }
+///             ("roll", _) => Reply::Error("A die has 1 to 100 sides".to_owned()),
+///             _ => Reply::Unknown,
+///         }
+///     }
+/// }
+/// ```
+pub trait Application {
+    /// An action came that the `actions` dialect does not know.
+    fn on_action(&mut self, _: &mut HubContext<'_, '_>, _: &Caller<'_>, _: &CustomAction<'_>) -> Reply {
+        Reply::Unknown
+    }
+
+    /// Who this token is; the admin's is not asked for here. An identity without an id, or with the admin's, is refused.
+    fn authenticate(&mut self, _now: Now, _token: &str) -> Option<Identity> {
+        None
+    }
+
+    /// Whether somebody may join, after the hub's own rules have allowed it.
+    fn may_join(&mut self, _: &Caller<'_>, _: Place<'_>) -> bool {
+        true
+    }
+
+    /// Whether somebody may say something there, after the hub's own rules have allowed it.
+    fn may_send(&mut self, _: &Caller<'_>, _: Place<'_>, _: Message<'_>) -> bool {
+        true
+    }
+
+    /// Somebody has joined.
+    fn on_join(&mut self, _: &mut HubContext<'_, '_>, _: &Caller<'_>, _: Place<'_>) {}
+
+    /// Somebody has left, been taken out, or is gone. Each join has exactly one leave.
+    fn on_leave(&mut self, _: &mut HubContext<'_, '_>, _: &Caller<'_>, _: Place<'_>) {}
+}
+
+impl Application for () {}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// The connection.
+    pub id: ConnId,
+    /// How it speaks.
+    pub dialect: Dialect,
+    /// Who it is, if it has said so.
+    pub user: Option<&'a Identity>,
+    /// Whether it is the server's admin.
+    pub is_admin: bool,
+}
+
+/// Where connections gather.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place<'a> {
+    /// A channel of the `actions` dialect.
+    Channel(&'a str),
+    /// A group of the `envelope` dialect; the empty name is the group of those who named none.
+    Group(&'a str),
+    /// A room of the `room` dialect.
+    Room(&'a str),
+    /// The chat.
+    Chat,
+}
+
+/// An action of the application's own.
+#[derive(Debug)]
+pub struct CustomAction<'a> {
+    name: Cow<'a, str>,
+    json: &'a str,
+    object: Object<'a>,
+}
+
+impl<'a> CustomAction<'a> {
+    pub(super) fn new(name: Cow<'a, str>, object: &'a RawValue) -> CustomAction<'a> {
+        let json = object.get();
+        CustomAction { name, json, object: Object::parse(json).unwrap_or_default() }
+    }
+
+    /// The value of `action`, as it was written.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text of a field; `None` where it is not there, or no string.
+    pub fn text(&self, field: &str) -> Option<Cow<'a, str>> {
+        self.object.field(field).and_then(json::text)
+    }
+
+    /// The number in a field; `None` where it is not there, or no whole number of 0 or more.
+    pub fn number(&self, field: &str) -> Option<u64> {
+        self.object.field(field).and_then(json::whole)
+    }
+
+    /// The JSON of a field.
+    pub fn raw(&self, field: &str) -> Option<&'a str> {
+        self.object.field(field).map(RawValue::get)
+    }
+
+    /// The whole object, as it came: duplicate keys may be in it.
+    pub fn json(&self) -> &'a str {
+        self.json
+    }
+}
+
+/// What an application answers to an action.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reply {
+    /// That it does not know it: the caller is told so.
+    Unknown,
+    /// That it is done.
+    Done,
+    /// That it is done, and what came of it: JSON objects, each with an `action`.
+    Data(Vec<String>),
+    /// What went wrong, for the caller.
+    Error(String),
+    /// Nothing: it has sent what there is to say by itself.
+    Silent,
+}
+
+/// What an application can do while it is called.
+pub struct HubContext<'a, 'c> {
+    pub(super) core: &'a mut Core,
+    pub(super) cx: &'a mut Context<'c>,
+}
+
+impl<'c> HubContext<'_, 'c> {
+    /// Says something in a channel, under any name; what became of it for the members. Nobody, and nothing is kept, where
+    /// there is no such channel.
+    pub fn say(&mut self, channel: &str, by: Person<'_>, text: &str) -> Fanout {
+        match self.core.gatherings.find(Space::Channel, channel) {
+            Some(set) => self.core.say_in(self.cx, set, by, text, None),
+            None => Fanout::default(),
+        }
+    }
+
+    /// Says something to all connections of a user, under any name.
+    pub fn tell(&mut self, uuid: &str, by: Person<'_>, text: &str) -> Fanout {
+        self.core.say_to(self.cx, uuid, by, text, None)
+    }
+
+    /// Sends a message to groups and users of the `envelope` dialect, in the name of `user`.
+    pub fn post(&mut self, post: &Post<'_>, user: &str) -> Fanout {
+        self.core.post(self.cx, post, user)
+    }
+
+    /// Sends a message to everybody in a room.
+    pub fn send_to_room(&mut self, room: &str, message: Message<'_>) -> Fanout {
+        match self.core.gatherings.find(Space::Room, room) {
+            Some(set) => self.cx.broadcast(self.core.gatherings.ids(set), message),
+            None => Fanout::default(),
+        }
+    }
+
+    /// Sends one connection a message, in whichever dialect.
+    pub fn send(&mut self, id: ConnId, message: Message<'_>) -> Sent {
+        self.cx.send(id, message)
+    }
+
+    /// The connections at a place, in no order.
+    pub fn members(&self, place: Place<'_>) -> Vec<ConnId> {
+        let (space, name) = match place {
+            Place::Channel(name) => (Space::Channel, name),
+            Place::Group(name) => (Space::Group, name),
+            Place::Room(name) => (Space::Room, name),
+            Place::Chat => (Space::Chat, ""),
+        };
+        let set = self.core.gatherings.find(space, name);
+        set.map(|set| self.core.gatherings.ids(set).collect()).unwrap_or_default()
+    }
+
+    /// When this wake of the loop began.
+    pub fn now(&self) -> Now {
+        self.cx.now()
+    }
+
+    /// Unpredictable bytes.
+    pub fn random<const N: usize>(&mut self) -> [u8; N] {
+        self.cx.random()
+    }
+
+    /// Everything else that a handler can do.
+    pub fn context(&mut self) -> &mut Context<'c> {
+        self.cx
+    }
+}

@@ -1,0 +1,232 @@
+//! Groups and users of the `envelope` dialect: who hears a message, and what newcomers are told.
+
+use super::{
+    Hub,
+    application::{Application, Place},
+    core::{Core, Part},
+    gathering::{Seat, Space},
+};
+use crate::{
+    conn::Message,
+    dialect::{
+        Dialect,
+        action::{Notice, Post, RecipientKind},
+        envelope::INITIAL_MESSAGES,
+    },
+    engine::{ConnId, Context, Fanout},
+};
+
+impl<A: Application> Hub<A> {
+    /// A connection takes its place: in the group that its URL names, or in the one without a name.
+    pub(super) fn enter_groups(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        let everybody = self.core.gatherings.find_or_create(Space::Everybody, "");
+        self.core.gatherings.join(everybody, Seat { id, is_admin: false });
+        let Some(client) = self.core.client(id) else { return };
+        let Part::Envelope(correspondent) = &client.part else { return };
+        let group = correspondent.group.clone().unwrap_or_default();
+        if let Some(user) = correspondent.user.clone() {
+            self.core.go_by(id, &user);
+        }
+        if self.enter_group(cx, id, &group) {
+            self.core.tell_earlier(cx, id);
+        }
+    }
+
+    /// A message came.
+    pub(super) fn posted(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) {
+        let has_moved = self.introduce(cx, id, post);
+        if post.action.eq_ignore_ascii_case(INITIAL_MESSAGES) {
+            return self.core.tell_earlier(cx, id);
+        }
+        if has_moved {
+            self.core.tell_earlier(cx, id);
+        }
+        let place = Place::Group(&post.group);
+        if !self.application.may_send(&self.core.caller(id), place, Message::Text(&post.message)) {
+            self.core.counters.ignored += 1;
+            return;
+        }
+        let user = self.core.correspondent(id).and_then(|correspondent| correspondent.user.take());
+        self.core.post(cx, post, user.as_deref().unwrap_or_default());
+        if let Some(correspondent) = self.core.correspondent(id) {
+            correspondent.user = user;
+        }
+    }
+
+    /// The first message says what the URL did not. Whether the connection is in another group now.
+    fn introduce(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) -> bool {
+        let Some(correspondent) = self.core.correspondent(id) else { return false };
+        if std::mem::replace(&mut correspondent.has_written, true) {
+            return false;
+        }
+        let names_group = correspondent.group.is_none() && !post.group.is_empty();
+        if correspondent.user.is_none() {
+            let user: Box<str> = (*post.user).into();
+            correspondent.user = Some(user.clone());
+            self.core.go_by(id, &user);
+        }
+        names_group && {
+            let before: Vec<_> = self.core.gatherings.of(id, Space::Group).collect();
+            let entered = self.enter_group(cx, id, &post.group);
+            for set in before.into_iter().filter(|_| entered) {
+                let name = self.core.gatherings.get(set).name.clone();
+                self.core.gatherings.leave(set, id);
+                self.left(cx, id, Place::Group(&name));
+            }
+            entered
+        }
+    }
+
+    /// False where that is not to be.
+    fn enter_group(&mut self, cx: &mut Context<'_>, id: ConnId, name: &str) -> bool {
+        let is_new = self.core.gatherings.find(Space::Group, name).is_none();
+        let is_full = self.core.gatherings.count(Space::Group) >= self.core.limits.channels_max as usize;
+        let place = Place::Group(name);
+        if (is_new && is_full) || !self.application.may_join(&self.core.caller(id), place) {
+            self.core.counters.refused += 1;
+            return false;
+        }
+        let set = self.core.gatherings.find_or_create(Space::Group, name);
+        self.core.gatherings.join(set, Seat { id, is_admin: false });
+        self.joined(cx, id, place);
+        true
+    }
+}
+
+impl Core {
+    fn correspondent(&mut self, id: ConnId) -> Option<&mut super::core::Correspondent> {
+        match &mut self.client_mut(id)?.part {
+            Part::Envelope(correspondent) => Some(correspondent),
+            _ => None,
+        }
+    }
+
+    /// From now on a connection hears what is sent to `user`.
+    fn go_by(&mut self, id: ConnId, user: &str) {
+        let is_full = self.gatherings.count(Space::Person) >= self.limits.channels_max as usize;
+        if !user.is_empty() && !is_full {
+            let set = self.gatherings.find_or_create(Space::Person, user);
+            self.gatherings.join(set, Seat { id, is_admin: false });
+        }
+    }
+
+    /// Tells somebody what was said in its group before, if there is any of that.
+    fn tell_earlier(&mut self, cx: &mut Context<'_>, id: ConnId) {
+        self.gatherings.expire(cx.now().unix_ms);
+        let Some(set) = self.gatherings.of(id, Space::Group).next() else { return };
+        let user = self.correspondent(id).and_then(|correspondent| correspondent.user.clone()).unwrap_or_default();
+        let mut posts = String::new();
+        for json in self.gatherings.get(set).history.heard_by(&user) {
+            if !posts.is_empty() {
+                posts.push(',');
+            }
+            posts.push_str(json);
+        }
+        if !posts.is_empty() {
+            let group = self.gatherings.get(set).name.clone();
+            self.tell(cx, id, &Notice::Earlier { group: &group, posts: &posts }, None);
+        }
+    }
+
+    /// Sends a message to whom it is for, and keeps it for those who come later.
+    pub(super) fn post(&mut self, cx: &mut Context<'_>, post: &Post<'_>, user: &str) -> Fanout {
+        let mut text = std::mem::take(&mut self.data);
+        text.clear();
+        Dialect::Envelope.encode(&Notice::Post { post, user }, None, &mut text);
+        let audience = self.audience(post);
+        let fanout = match &audience {
+            Audience::Set(set) => cx.broadcast(self.gatherings.ids(*set), text.as_str()),
+            Audience::Ids(ids) => cx.broadcast(ids.iter().copied(), text.as_str()),
+            Audience::Nobody => Fanout::default(),
+        };
+        self.keep_post(post, cx.now().unix_ms, &text);
+        self.data = text;
+        fanout
+    }
+
+    fn audience(&self, post: &Post<'_>) -> Audience {
+        let of = |kind, space| {
+            let recipients = post.recipients.iter().filter(move |recipient| recipient.kind == kind);
+            recipients.filter_map(move |recipient| self.gatherings.find(space, &recipient.value))
+        };
+        let has = |kind| post.recipients.iter().any(|recipient| recipient.kind == kind);
+        let is_named = has(RecipientKind::Group) || has(RecipientKind::User) || has(RecipientKind::All);
+        let mut sets: Vec<u32> = of(RecipientKind::Group, Space::Group).collect();
+        sets.extend(of(RecipientKind::User, Space::Person));
+        if has(RecipientKind::All) {
+            sets.extend(self.gatherings.find(Space::Everybody, ""));
+        }
+        // Who names nobody means the group; who names somebody unknown does not.
+        if !is_named && !post.malformed_recipients && !has(RecipientKind::Unknown) {
+            sets.extend(self.gatherings.find(Space::Group, &post.group));
+        }
+        // The same set twice is looked at once, so that the cost is that of all members and not of all recipients.
+        sets.sort_unstable();
+        sets.dedup();
+        let mut excluded: Vec<u32> = of(RecipientKind::Excluded, Space::Person).collect();
+        excluded.sort_unstable();
+        excluded.dedup();
+        match (&sets[..], &excluded[..]) {
+            ([], _) => Audience::Nobody,
+            (&[set], []) => Audience::Set(set),
+            _ => {
+                let mut out: Vec<ConnId> = excluded.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
+                out.sort_unstable();
+                let mut ids: Vec<ConnId> = sets.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                ids.retain(|id| out.binary_search(id).is_err());
+                Audience::Ids(ids)
+            }
+        }
+    }
+
+    /// Keeps a message in the histories of the groups it was for. What is for a user is in none.
+    fn keep_post(&mut self, post: &Post<'_>, unix_ms: u64, text: &str) {
+        let has = |kind| post.recipients.iter().any(|recipient| recipient.kind == kind);
+        let is_for_nobody = post.malformed_recipients || has(RecipientKind::Unknown);
+        let names_groups = has(RecipientKind::Group);
+        if has(RecipientKind::User) || (is_for_nobody && !names_groups && !has(RecipientKind::All)) {
+            return;
+        }
+        let mut groups: Vec<&str> = post
+            .recipients
+            .iter()
+            .filter(|recipient| recipient.kind == RecipientKind::Group)
+            .map(|recipient| &*recipient.value)
+            .collect();
+        if !names_groups {
+            groups.push(&post.group);
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        for group in groups {
+            self.keep_in(group, post, unix_ms, text);
+        }
+        self.gatherings.expire(unix_ms);
+    }
+
+    fn keep_in(&mut self, group: &str, post: &Post<'_>, unix_ms: u64, text: &str) {
+        let is_new = self.gatherings.find(Space::Group, group).is_none();
+        let is_full = self.gatherings.count(Space::Group) >= self.limits.channels_max as usize;
+        if group.len() > self.limits.name_bytes_max as usize || (is_new && is_full) {
+            return;
+        }
+        let excluded = post.recipients.iter().filter(|recipient| recipient.kind == RecipientKind::Excluded);
+        let excluded = excluded.map(|recipient| Box::from(&*recipient.value)).collect();
+        let set = self.gatherings.find_or_create(Space::Group, group);
+        let (gathering, archive) = self.gatherings.with_archive(set);
+        gathering.seq += 1;
+        archive.record(&mut gathering.history, set, gathering.seq, unix_ms, text, excluded);
+        self.gatherings.end_if_over(set);
+    }
+}
+
+/// Who hears a message.
+enum Audience {
+    /// All members of a gathering.
+    Set(u32),
+    /// These.
+    Ids(Vec<ConnId>),
+    Nobody,
+}

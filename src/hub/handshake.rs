@@ -1,0 +1,118 @@
+//! Who is let in, and what the handshake says of a connection.
+
+use super::{
+    Hub,
+    application::{Application, Caller, Place},
+    core::{Client, Correspondent, Part, cookie, query},
+    gathering::Space,
+};
+use crate::{
+    conn::Upgrade,
+    dialect::{Dialect, choose, room_of},
+    engine::{ConnId, Context},
+    wire::handshake::{Refusal, Request},
+};
+
+impl<A: Application> Hub<A> {
+    /// Decides on a request: by which dialect, and whether at all.
+    pub(super) fn admit(&mut self, cx: &mut Context<'_>, id: ConnId, request: &Request<'_>) -> Upgrade {
+        let peer = cx.peer(id);
+        let listener = peer.and_then(|peer| self.core.settings.listeners.get(usize::from(peer.listener)));
+        let choice = choose(request.path(), request.host(), request.subprotocols(), listener.copied().flatten());
+        let address = peer.and_then(|peer| peer.address).map_or_else(|| "unix".to_owned(), |at| at.to_string());
+        let client = match self.client_of(cx, id, request, choice.dialect, choice.by_path) {
+            Ok(client) => client,
+            Err(refusal) => {
+                log::info!(
+                    connection:% = id, address:% = address, path = request.path(), status = refusal.status();
+                    "handshake refused"
+                );
+                return Upgrade::refuse(refusal);
+            }
+        };
+        let dialect = choice.dialect.map_or("auto", Dialect::name);
+        log::info!(
+            connection:% = id, address:% = address, path = request.path(), dialect;
+            "connection opened"
+        );
+        self.core.started_at(cx);
+        self.core.enter(id, choice.dialect, client);
+        let mut upgrade = Upgrade::accept();
+        upgrade.subprotocol = choice.subprotocol.map(str::to_owned);
+        upgrade
+    }
+
+    /// What is to be known of a connection; nothing, where nothing is.
+    fn client_of(
+        &mut self,
+        cx: &Context<'_>,
+        id: ConnId,
+        request: &Request<'_>,
+        dialect: Option<Dialect>,
+        by_path: bool,
+    ) -> Result<Option<Client>, Refusal> {
+        if self.core.settings.paths_strict && !by_path && request.path() != "/" {
+            return Err(Refusal::with_status(404, "there is nothing at this path"));
+        }
+        let mut client = self.core.client_for(cx, id);
+        match dialect {
+            Some(Dialect::Echo) => return Ok(None),
+            Some(Dialect::Chat) => {}
+            Some(Dialect::Room) => client.part = Part::Room(self.room_for(id, request, by_path)?),
+            Some(Dialect::Actions) => client.session = self.session(request),
+            Some(Dialect::Envelope) | None => {
+                client.session = self.session(request);
+                let correspondent = self.correspondent_of(cx, request, client.session.as_deref());
+                let says_nothing = correspondent.group.is_none() && correspondent.user.is_none();
+                client.part = Part::Envelope(correspondent);
+                if dialect.is_none() && says_nothing && client.session.is_none() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(client))
+    }
+
+    /// The room that a path leads to.
+    fn room_for(&mut self, id: ConnId, request: &Request<'_>, by_path: bool) -> Result<Box<str>, Refusal> {
+        let path = if by_path { request.path() } else { "/" };
+        let name = room_of(path).ok_or(Refusal::Malformed("the room's name is not UTF-8"))?;
+        let limits = &self.core.limits;
+        if name.len() > limits.name_bytes_max as usize {
+            let limit = limits.name_bytes_max;
+            let reason = format!("the room's name has more than {limit} bytes (name_bytes_max)");
+            return Err(Refusal::with_status(414, reason));
+        }
+        let is_new = self.core.gatherings.find(Space::Room, &name).is_none();
+        if is_new && self.core.gatherings.count(Space::Room) >= limits.channels_max as usize {
+            return Err(Refusal::Unavailable("there are as many rooms as there may be (channels_max)"));
+        }
+        let caller = Caller { id, dialect: Dialect::Room, user: None, is_admin: false };
+        if !self.application.may_join(&caller, Place::Room(&name)) {
+            return Err(Refusal::with_status(403, "this room may not be joined"));
+        }
+        Ok(name.into())
+    }
+
+    fn session(&self, request: &Request<'_>) -> Option<Box<str>> {
+        let name = &self.core.settings.session_cookie;
+        let found = request.lines("Cookie").find_map(|line| cookie(std::str::from_utf8(line).ok()?, name));
+        found.filter(|value| !value.is_empty()).map(Box::from)
+    }
+
+    /// The group and the user that the URL names; who has a session is who it says.
+    fn correspondent_of(
+        &mut self,
+        cx: &Context<'_>,
+        request: &Request<'_>,
+        session: Option<&str>,
+    ) -> Correspondent {
+        let limit = self.core.limits.name_bytes_max as usize;
+        let named = |key: &str| -> Option<Box<str>> {
+            let value = query(request.query()?, key)?;
+            (!value.is_empty() && value.len() <= limit).then(|| (*value).into())
+        };
+        let user = session.and_then(|token| self.identify(cx.now(), token)).map(|user| user.uuid.into());
+        Correspondent { group: named("groupid"), user: user.or_else(|| named("userid")), has_written: false }
+    }
+}

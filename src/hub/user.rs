@@ -1,0 +1,216 @@
+//! Users of the `actions` dialect: who a connection is, and what two of them say to each other.
+
+use super::{
+    Done, Hub, Outcome,
+    application::Application,
+    auth::{ADMIN_ID, ADMIN_PREFIX, Identity},
+    channel::CONVERSATION,
+    core::Core,
+    gathering::{Seat, Space},
+};
+use crate::{
+    dialect::{
+        Dialect,
+        action::{Notice, Person, Problem, Resume, Said},
+        actions,
+    },
+    engine::{ConnId, Context, Fanout},
+    time::Now,
+};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+impl<'a> From<&'a Identity> for Person<'a> {
+    fn from(user: &'a Identity) -> Person<'a> {
+        Person { uuid: &user.uuid, username: &user.name }
+    }
+}
+
+impl<A: Application> Hub<A> {
+    pub(super) fn authenticate<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        token: Option<Cow<'a, str>>,
+    ) -> Outcome<'a> {
+        let found = match token {
+            Some(token) => match token.strip_prefix(ADMIN_PREFIX) {
+                Some(password) => self.core.admin(password).map(|user| (user, true)),
+                None => self.identify(cx.now(), &token).map(|user| (user, false)),
+            },
+            None => {
+                let session = self.core.client(id).and_then(|client| client.session.clone());
+                session.and_then(|token| self.identify(cx.now(), &token)).map(|user| (user, false))
+            }
+        };
+        let Some((user, is_admin)) = found else { return Err(Problem::InvalidToken) };
+        self.core.become_user(cx, id, user, is_admin);
+        Ok(Done::Plain)
+    }
+
+    /// Whose token this is. Nobody's is the admin's.
+    pub(super) fn identify(&mut self, now: Now, token: &str) -> Option<Identity> {
+        let user = self.application.authenticate(now, token)?;
+        let is_right = !user.uuid.is_empty()
+            && user.uuid != ADMIN_ID
+            && user.uuid.len() <= self.core.limits.name_bytes_max as usize;
+        is_right.then_some(user)
+    }
+}
+
+impl Core {
+    fn admin(&self, password: &str) -> Option<Identity> {
+        let is_right = self.settings.admin_password.as_ref()?.matches(password.as_bytes());
+        is_right.then(|| Identity { uuid: ADMIN_ID.into(), name: ADMIN_ID.into(), group: String::new() })
+    }
+
+    /// From now on a connection is a user's. Where somebody else was in its channels, somebody has left and somebody come.
+    fn become_user(&mut self, cx: &mut Context<'_>, id: ConnId, user: Identity, is_admin: bool) {
+        let is_other = self.person(id).uuid != user.uuid;
+        let watched: Vec<_> = self.watched_channels(id).filter(|_| is_other).collect();
+        for (set, name) in &watched {
+            self.announce(cx, name, *set, id, "member_left");
+        }
+        if is_other {
+            if let Some(before) = self.gatherings.find(Space::User, self.person(id).uuid) {
+                self.gatherings.leave(before, id);
+            }
+            let set = self.gatherings.find_or_create(Space::User, &user.uuid);
+            self.gatherings.join(set, Seat { id, is_admin });
+        }
+        if let Some(client) = self.client_mut(id) {
+            client.user = Some(Box::new(user));
+            client.is_admin = is_admin;
+        }
+        for (set, name) in &watched {
+            self.announce(cx, name, *set, id, "member_joined");
+        }
+    }
+
+    pub(super) fn message_user<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        uuid: Cow<'a, str>,
+        text: &str,
+        request: Option<&RawValue>,
+    ) -> Outcome<'a> {
+        if self.gatherings.find(Space::User, &uuid).is_none() {
+            return Err(Problem::NotConnected(uuid));
+        }
+        let Some(user) = self.take_user(id) else { return Err(Problem::NotAuthenticated) };
+        if !text.trim().is_empty() {
+            self.say_to(cx, &uuid, Person::from(&*user), text, request.map(|request| (id, request)));
+        }
+        self.give_user(id, Some(user));
+        if text.trim().is_empty() { Err(Problem::BlankPrivateMessage) } else { Ok(Done::Answered) }
+    }
+
+    /// Says something to all connections of a user, and of who says it. `answers`: whose copy is the answer to a request,
+    /// and what that was called.
+    pub(super) fn say_to(
+        &mut self,
+        cx: &mut Context<'_>,
+        uuid: &str,
+        by: Person<'_>,
+        text: &str,
+        answers: Option<(ConnId, &RawValue)>,
+    ) -> Fanout {
+        let now = cx.now();
+        let minute_of_day = self.settings.zone.minute_of_day(now.unix_ms);
+        let (name, set) = (conversation_name(by.uuid, uuid), self.conversation(by.uuid, uuid, now.unix_ms));
+        let (gathering, archive) = self.gatherings.with_archive(set);
+        gathering.seq += 1;
+        let seq = gathering.seq;
+        let said = Said { channel: &name, by, text, unix_ms: now.unix_ms, minute_of_day, seq };
+        let mut data = String::new();
+        actions::put_said(&said, &mut data);
+        archive.record(&mut gathering.history, set, seq, now.unix_ms, &data, Box::default());
+        self.gatherings.end_if_over(set);
+        let ends = [Some(uuid), Some(by.uuid).filter(|&sender| sender != uuid)];
+        let mut fanout = Fanout::default();
+        let asked = answers.map(|(id, _)| id);
+        self.out.clear();
+        Dialect::Actions.encode(&Notice::Data(&data), None, &mut self.out);
+        for end in ends.into_iter().flatten() {
+            if let Some(set) = self.gatherings.find(Space::User, end) {
+                let others = self.gatherings.ids(set).filter(|&member| Some(member) != asked);
+                let heard = cx.broadcast(others, self.out.as_str());
+                fanout.queued += heard.queued;
+                fanout.backlogged += heard.backlogged;
+                fanout.refused += heard.refused;
+            }
+        }
+        if let Some((id, request)) = answers {
+            self.tell(cx, id, &Notice::Data(&data), Some(request));
+            fanout.queued += 1;
+        }
+        self.gatherings.expire(now.unix_ms);
+        fanout
+    }
+
+    /// Where what two users say to each other is kept. Its numbers go on where an earlier one ended, for they begin with
+    /// the time.
+    fn conversation(&mut self, one: &str, other: &str, unix_ms: u64) -> u32 {
+        let key = conversation_key(one, other);
+        if let Some(set) = self.gatherings.find(Space::Conversation, &key) {
+            return set;
+        }
+        let set = self.gatherings.find_or_create(Space::Conversation, &key);
+        let gathering = self.gatherings.get_mut(set);
+        (gathering.seq, gathering.epoch) = (unix_ms, 0);
+        set
+    }
+
+    /// Who is at the other end of the conversation of this name, if one of its ends is this connection's user.
+    pub(super) fn other_end(&self, id: ConnId, channel: &str) -> Option<String> {
+        let own = self.person(id).uuid;
+        let names = channel.strip_prefix(CONVERSATION).filter(|_| !own.is_empty())?;
+        let first = names.strip_prefix(own).and_then(|rest| rest.strip_prefix('+'));
+        let last = names.strip_suffix(own).and_then(|rest| rest.strip_suffix('+'));
+        let ends = [first, last].into_iter().flatten();
+        ends.filter(|other| conversation_name(own, other) == channel).map(str::to_owned).next()
+    }
+
+    /// The conversation of this name, where this connection's user is one of its two.
+    pub(super) fn own_conversation(&self, id: ConnId, channel: &str) -> Option<Option<u32>> {
+        let other = self.other_end(id, channel)?;
+        let key = conversation_key(self.person(id).uuid, &other);
+        Some(self.gatherings.find(Space::Conversation, &key))
+    }
+
+    /// Both users of a conversation hear it without joining; joining it again tells what was missed.
+    pub(super) fn join_conversation<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        name: Cow<'a, str>,
+        resume: Option<Resume<'a>>,
+    ) -> Outcome<'a> {
+        let Some(other) = self.other_end(id, &name) else { return Err(Problem::MayNotJoin(name)) };
+        let Some(resume) = resume else { return Ok(Done::Plain) };
+        let own = self.person(id).uuid.to_owned();
+        let set = self.conversation(&own, &other, cx.now().unix_ms);
+        let data = self.resumed(set, &name, &resume);
+        self.gatherings.end_if_over(set);
+        Ok(Done::Data(data))
+    }
+
+    /// The connections of a user in a channel.
+    pub(super) fn connections_in(&self, set: u32, uuid: &str) -> Vec<ConnId> {
+        let Some(user) = self.gatherings.find(Space::User, uuid) else { return Vec::new() };
+        self.gatherings.ids(user).filter(|&id| self.gatherings.seat(set, id).is_some()).collect()
+    }
+}
+
+/// As both see it.
+fn conversation_name(one: &str, other: &str) -> String {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    format!("{CONVERSATION}{first}+{second}")
+}
+
+/// As it is looked up: a `+` in a name makes no two conversations one.
+fn conversation_key(one: &str, other: &str) -> String {
+    let (first, second) = if one <= other { (one, other) } else { (other, one) };
+    format!("{}+{first}{second}", first.len())
+}
