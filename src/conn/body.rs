@@ -28,9 +28,10 @@ impl Connection {
     ) -> Result<(), Refusal> {
         debug_assert!(matches!(self.state, State::Handshake { .. }));
         self.flags.set(ASKED_HEAD, request.method() == "HEAD");
+        let limit = bytes_max.min(BODY_BYTES_MAX);
         let left = match request.body_bytes()? {
-            bytes if bytes <= u64::from(bytes_max.min(BODY_BYTES_MAX)) => bytes as u32,
-            _ => return Err(Refusal::BodyTooLarge { limit: bytes_max }),
+            bytes if bytes <= u64::from(limit) => bytes as u32,
+            _ => return Err(Refusal::BodyTooLarge { limit }),
         };
         if request.expects_continue()? && input.unread().len() < left as usize {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
