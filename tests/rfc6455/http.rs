@@ -3,6 +3,7 @@
 use crate::duo::{
     REQUEST, RESPONSE,
     drive::{Drive, On, Seen, echo},
+    show,
 };
 use sockeye::{Answer, Config, ConnId, Context, HttpRequest, HttpResponse};
 use std::{cell::RefCell, panic, rc::Rc};
@@ -279,6 +280,34 @@ fn r9112_6_a_body_may_be_cut_anywhere() {
         drive.feed(id, &[*byte]).expect_silence(id);
     }
     drive.feed(id, &[*last]).expect(id, POSTED).expect_shut(id);
+}
+
+#[test]
+fn a_request_of_any_kind_is_answered_the_same_wherever_it_is_cut() {
+    let with_body = |lines: &str| [&post(lines)[..], b"hello, and more"].concat();
+    let mut requests: Vec<Vec<u8>> = ALL_KINDS.iter().map(|request| request.to_vec()).collect();
+    requests.extend([
+        with_body("Content-Length: 5\r\n"),
+        with_body("Content-Length: 15\r\nExpect: 100-continue\r\n"),
+        with_body("Content-Length: 1001\r\n"),
+        with_body("Content-Length: 5\r\nContent-Length: 5\r\n"),
+        with_body("Transfer-Encoding: chunked\r\n"),
+        [b"\r\n\r\n", &with_body("Content-Length: 5\r\n")[..]].concat(),
+    ]);
+    for request in &requests {
+        let mut drive = server();
+        let whole = drive.accept();
+        drive.feed(whole, request);
+        let (answer, shut) = (drive.take_bytes(whole), drive.is_shut(whole));
+        for cut in 1..request.len() {
+            let id = drive.accept();
+            drive.feed(id, &request[..cut]).feed(id, &request[cut..]);
+            let bytes = drive.take_bytes(id);
+            let bytes = bytes.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(&bytes);
+            assert!(bytes == answer && drive.is_shut(id) == shut, "{cut} of {}", show(request));
+        }
+        drive.take_seen();
+    }
 }
 
 #[test]
