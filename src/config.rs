@@ -152,6 +152,8 @@ pub struct Limits {
     /// Longest opening handshake, from accept to 101, however the bytes come. Default 10,000 ms. Past it: 408.
     ///
     /// Of a connection that is dialled, with resolving the name and connecting before it. Past it: the dial fails.
+    /// Of a plain HTTP request, head and body together. Past it: 408. Its answer may take any time, as long as its reader
+    /// takes a byte within this one. Past it: TCP is dropped.
     pub handshake_ms_max: u32,
     /// Longest closing handshake, from our Close until the peer's. Default 5,000 ms. Past it: TCP is dropped.
     pub closing_ms_max: u32,

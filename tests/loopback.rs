@@ -5,8 +5,8 @@
 //! channel. Time is looked at only where it is what is examined.
 
 use sockeye::{
-    Cause, CloseCode, Closed, Config, ConnId, Context, Error, Fault, Handler, LocalAddress, Lost, Message,
-    Remote, RemoteError, Sent, Server,
+    Answer, Cause, CloseCode, Closed, Config, ConnId, Context, Error, Fault, Handler, HttpRequest,
+    HttpResponse, LocalAddress, Lost, Message, Remote, RemoteError, Sent, Server,
 };
 use std::{
     collections::HashSet,
@@ -76,7 +76,11 @@ fn serve<F>(config: Config, act: F) -> Running
 where
     F: FnMut(&mut Context<'_>, ConnId, Event<'_>) + Send + 'static,
 {
-    let mut server = Server::bind(config, Acts(act)).expect("a port is free");
+    serve_by(config, Acts(act))
+}
+
+fn serve_by(config: Config, handler: impl Handler + Send + 'static) -> Running {
+    let mut server = Server::bind(config, handler).expect("a port is free");
     let (addresses, remote) = (server.addresses().to_vec(), server.remote());
     let (end, ended) = mpsc::channel();
     thread::spawn(move || end.send(server.run()));
@@ -723,6 +727,89 @@ fn what_came_before_the_end_of_tcp_is_delivered_before_it() {
             assert_eq!(messages, 1_000, "round {round}, {cause:?}");
             assert!(matches!(cause, Cause::Lost(Lost::Eof | Lost::Io(_))), "{cause:?}");
         }
+    }
+}
+
+// ---------------------------------------------------------------------- plain HTTP
+
+/// Serves one large page, and tells how many bytes were posted.
+struct Pages;
+
+const PAGE_BYTES: usize = 300 << 10;
+
+impl Handler for Pages {
+    fn on_http(&mut self, _: &mut Context<'_>, _: ConnId, request: &HttpRequest<'_>) -> Answer {
+        match (request.path(), request.body()) {
+            ("/posted", None) => Answer::AwaitBody { bytes_max: 8 << 20 },
+            ("/posted", Some(body)) => {
+                Answer::Respond(HttpResponse::new(200).body(body.len().to_string().into_bytes()))
+            }
+            _ => Answer::Respond(HttpResponse::new(200).body(numbered(7, PAGE_BYTES))),
+        }
+    }
+    fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+        cx.send(id, message);
+    }
+}
+
+#[test]
+fn a_slow_reader_of_a_large_page_gets_all_of_it_and_then_the_end() {
+    let server = serve_by(local(), Pages);
+    let mut others: Vec<_> = (0..3).map(|_| server.open()).collect();
+    let mut reader = Client::dial(server.address());
+    reader.set_small_buffers();
+    reader.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let mut answer = Vec::new();
+    loop {
+        let mut chunk = [0; 1_000];
+        let n = reader.stream.read(&mut chunk).expect("the stream ends in order");
+        if n == 0 {
+            break;
+        }
+        answer.extend_from_slice(&chunk[..n]);
+        let others_len = others.len();
+        others[answer.len() % others_len].expect_echo(b"meanwhile");
+    }
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {PAGE_BYTES}\r\nConnection: close\r\n\r\n");
+    assert!(answer == [head.as_bytes(), &numbered(7, PAGE_BYTES)].concat(), "{} bytes", answer.len());
+    others.iter_mut().for_each(Client::close);
+}
+
+#[test]
+fn who_is_answered_in_the_middle_of_an_upload_gets_the_answer_and_no_reset() {
+    let server = serve_by(local(), Pages);
+    let mut client = Client::dial(server.address());
+    client.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4194304\r\n\r\n");
+    client.write(&vec![b'x'; 4 << 20]);
+    client.expect_status(200);
+    while client.input.len() - client.at < PAGE_BYTES {
+        let at = std::mem::take(&mut client.at);
+        client.input.drain(..at);
+        assert!(client.more(), "the end, after {} bytes", client.input.len());
+    }
+    assert!(client.input[client.at..] == numbered(7, PAGE_BYTES));
+    client.at = client.input.len();
+    client.expect_end();
+}
+
+#[test]
+fn what_is_posted_is_handed_over_whole() {
+    let server = serve_by(local(), Pages);
+    for bytes in [0, 1, 5_000, 3 << 20] {
+        let mut client = Client::dial(server.address());
+        let head = format!(
+            "POST /posted HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: {bytes}\r\n\r\n"
+        );
+        client.write(head.as_bytes());
+        if bytes > 0 {
+            client.expect_status(100);
+            client.write(&vec![b'x'; bytes]);
+            client.input.drain(..client.at);
+            client.at = 0;
+        }
+        client.expect_status(200);
+        while client.more() {}
+        assert_eq!(client.input, bytes.to_string().as_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! RFC 6455, one test per MUST, named by its section: literal bytes in, the bytes out, and the silence.
 //!
 //! §4, §5 and §7 on a [`Connection`](sockeye::Connection) in either role; then the limits, which §10.4 asks for; then
-//! what the engine adds for many connections and a handler.
+//! what the engine adds for many connections and a handler, and plain HTTP on the same port.
 
 mod duo;
 
@@ -19,6 +19,8 @@ mod framing;
 mod handshake_client;
 #[path = "rfc6455/handshake_server.rs"]
 mod handshake_server;
+#[path = "rfc6455/http.rs"]
+mod http;
 #[path = "rfc6455/limits.rs"]
 mod limits;
 #[path = "rfc6455/pressure.rs"]

@@ -220,7 +220,9 @@ fn answer(config: &Config, stream: &[u8], mut chop: Option<&mut Chop>) -> Answer
                     connection.answer_close(now, code, "", &mut commons, &mut out)
                 }
                 Ok(Step::Ping(_) | Step::Pong(_)) => {}
-                Ok(step @ (Step::Head(_) | Step::Body { .. } | Step::HeadTooLarge)) => panic!("a client is not asked: {step:?}"),
+                Ok(step @ (Step::Head(_) | Step::Body { .. } | Step::HeadTooLarge)) => {
+                    panic!("a client is not asked: {step:?}")
+                }
                 Err(fault) => connection.fail(now, fault, &mut commons, &mut out),
             }
         }

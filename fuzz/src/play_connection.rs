@@ -114,7 +114,9 @@ impl Opened {
                 self.played.end = End::Close(code, reason.to_owned());
                 self.connection.answer_close(now, code, reason, &mut self.commons, out);
             }
-            Ok(step @ (Step::HeadTooLarge | Step::Body { .. } | Step::Failed(..))) => panic!("the handshake was valid: {step:?}"),
+            Ok(step @ (Step::HeadTooLarge | Step::Body { .. } | Step::Failed(..))) => {
+                panic!("the handshake was valid: {step:?}")
+            }
             Err(fault) => self.fail(fault),
         }
         true

@@ -15,6 +15,31 @@ impl Connection {
     /// A client that asks whether to go on, `Expect: 100-continue`, is told so in `out` unless all of the body is in
     /// `input` already. Memory follows what comes and not what `Content-Length` announces.
     ///
+    /// ```
+    /// use sockeye::{Commons, Config, Connection, HttpRequest, HttpResponse, Input, Now, Step};
+    ///
+    /// let mut commons = Commons::new(&Config::default(), |bytes| bytes.fill(7));
+    /// let (now, mut input, mut out) = (Now::default(), Input::new(4096), Vec::new());
+    /// let mut connection = Connection::server(now, &mut commons);
+    /// let bytes = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    /// input.space()[..bytes.len()].copy_from_slice(bytes);
+    /// input.fill(bytes.len());
+    ///
+    /// let Ok(Step::Head(head)) = connection.receive(now, &mut input, &mut commons) else { panic!() };
+    /// let head = connection.head(&input, head).to_vec();
+    /// let request = HttpRequest::parse(&head, 100).unwrap();
+    /// connection.expect_body(&request, 1_000, &input, &mut commons, &mut out).unwrap();
+    ///
+    /// let Ok(Step::Body { request, head_bytes }) = connection.receive(now, &mut input, &mut commons) else { panic!() };
+    /// let bytes = connection.head(&input, request).to_vec();
+    /// let request = HttpRequest::parse(&bytes[..head_bytes], 100).unwrap().with_body(&bytes[head_bytes..]);
+    /// assert_eq!(request.body(), Some(&b"hi"[..]));
+    /// let response = HttpResponse::new(200).body(b"taken");
+    /// let body = connection.respond(now, &request, &response, &mut commons, &mut out);
+    /// out.extend_from_slice(body);
+    /// assert!(out.starts_with(b"HTTP/1.1 200 OK\r\n") && out.ends_with(b"\r\n\r\ntaken"));
+    /// ```
+    ///
     /// # Errors
     /// The [`Refusal`] to answer with: the body has more than `bytes_max` bytes, or than 1 GiB, its length is not told by
     /// exactly one valid `Content-Length`, or the client expects something else than a 100.
@@ -28,9 +53,10 @@ impl Connection {
     ) -> Result<(), Refusal> {
         debug_assert!(matches!(self.state, State::Handshake { .. }));
         self.flags.set(ASKED_HEAD, request.method() == "HEAD");
+        let limit = bytes_max.min(BODY_BYTES_MAX);
         let left = match request.body_bytes()? {
-            bytes if bytes <= u64::from(bytes_max.min(BODY_BYTES_MAX)) => bytes as u32,
-            _ => return Err(Refusal::BodyTooLarge { limit: bytes_max }),
+            bytes if bytes <= u64::from(limit) => bytes as u32,
+            _ => return Err(Refusal::BodyTooLarge { limit }),
         };
         if request.expects_continue()? && input.unread().len() < left as usize {
             out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -11,7 +11,7 @@ use std::{fmt, io, net::SocketAddr};
 ///
 /// All calls come from the one thread of the loop, one at a time: plain fields are all the state that is needed.
 /// Every `on_open` has exactly one `on_close`; after it the id is dead and every call with it is refused. Every
-/// [`Context::dial`] has either that or exactly one `on_dial_failed`.
+/// [`Context::dial`] has either that or exactly one `on_dial_failed`. [`Answer`] has an example of one that serves pages.
 ///
 /// ```
 /// use sockeye::{ConnId, Context, Handler, Message};

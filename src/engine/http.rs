@@ -28,7 +28,7 @@ use crate::{
 ///             }
 ///             ("POST", "/say", None) => Answer::AwaitBody { bytes_max: 64 << 10 },
 ///             ("POST", "/say", Some(body)) => {
-///                 cx.publish("room", body.into());
+///                 cx.publish("room", body);
 ///                 Answer::Respond(HttpResponse::new(204))
 ///             }
 ///             (_, "/" | "/say", _) => Answer::Respond(HttpResponse::new(405).header("Allow", "GET, HEAD, POST")),

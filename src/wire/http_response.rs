@@ -53,7 +53,7 @@ impl HttpResponse {
         self
     }
 
-    /// Sets the body, which an answer of 204 or 304 does not have.
+    /// Sets the body, which an answer of 204 or 304 does not have. It is queued whole, whatever the marks of an outbox.
     ///
     /// # Panics
     /// When it has more than 1 GiB.

@@ -2,8 +2,8 @@
 
 use super::{REQUEST, RESPONSE, entropy, show};
 use sockeye::{
-    Cause, Closed, Command, Config, ConnId, Context, DialError, Endpoint, Engine, Handler, Input, Lost,
-    Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
+    Answer, Cause, Closed, Command, Config, ConnId, Context, DialError, Endpoint, Engine, Handler,
+    HttpRequest, Input, Lost, Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
 };
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -43,6 +43,7 @@ pub enum On<'a> {
 
 type Act = Box<dyn FnMut(&mut Context<'_>, Option<ConnId>, On<'_>)>;
 type Judge = Box<dyn FnMut(&Request<'_>) -> Upgrade>;
+type Reply = Box<dyn FnMut(&mut Context<'_>, ConnId, &HttpRequest<'_>) -> Answer>;
 
 /// A handler that writes down what it is told, holds the engine to its contract, and does what the test says.
 pub struct Script {
@@ -53,6 +54,7 @@ pub struct Script {
     accepted: HashSet<ConnId>,
     act: Act,
     judge: Judge,
+    reply: Reply,
 }
 
 impl Script {
@@ -65,6 +67,10 @@ impl Script {
 impl Handler for Script {
     fn on_upgrade(&mut self, _: &mut Context<'_>, _: ConnId, request: &Request<'_>) -> Upgrade {
         (self.judge)(request)
+    }
+
+    fn on_http(&mut self, cx: &mut Context<'_>, id: ConnId, request: &HttpRequest<'_>) -> Answer {
+        (self.reply)(cx, id, request)
     }
 
     fn on_response(&mut self, cx: &mut Context<'_>, id: ConnId, response: &Response<'_>) {
@@ -192,6 +198,7 @@ impl Drive {
             accepted: HashSet::new(),
             act: Box::new(act),
             judge: Box::new(|_| Upgrade::accept()),
+            reply: Box::new(|_, _, _| Answer::Refuse),
         };
         let read_bytes_max = config.limits.read_bytes_max as usize;
         Drive {
@@ -215,6 +222,15 @@ impl Drive {
     /// What `on_upgrade` answers.
     pub fn judge(mut self, judge: impl FnMut(&Request<'_>) -> Upgrade + 'static) -> Drive {
         self.engine.handler_mut().judge = Box::new(judge);
+        self
+    }
+
+    /// What `on_http` answers.
+    pub fn answer(
+        mut self,
+        reply: impl FnMut(&mut Context<'_>, ConnId, &HttpRequest<'_>) -> Answer + 'static,
+    ) -> Drive {
+        self.engine.handler_mut().reply = Box::new(reply);
         self
     }
 
