@@ -7,21 +7,14 @@ use signal_hook::{
     iterator::Signals,
 };
 use sockeye::{
-    Config, ConnId, Context, Deflate, Error, Handler, Keepalive, Limits, Listen, Message, Remote, Server,
+    ActionLimits, Config, Deflate, Error, Keepalive, Limits, Listen, Remote, Server,
+    dialect::Dialect,
+    hub::{Hub, Settings},
 };
 use std::{io::Write, process, str::FromStr, thread};
 
 /// Where it listens when nothing else is said.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
-
-/// What the server does with its peers.
-struct Echo;
-
-impl Handler for Echo {
-    fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
-        cx.send(id, message);
-    }
-}
 
 #[derive(Args, Debug)]
 #[command(after_help = "Sizes are in bytes and may end in KiB, MiB or GiB; times are in milliseconds.\n\
@@ -166,7 +159,12 @@ impl Default for Arguments {
 /// Serves until a signal ends it; the exit code.
 pub(super) fn run(arguments: &Arguments) -> u8 {
     let config = arguments.config();
-    let mut server = match Server::bind(config, Echo) {
+    let settings = Settings {
+        listeners: arguments.listen.iter().map(|address| address.dialect).collect(),
+        ..Settings::default()
+    };
+    let hub = Hub::new(&config, settings);
+    let mut server = match Server::bind(config, hub) {
         Ok(server) => server,
         Err(error) => {
             say(format_args!("sockeye: {error}"));
@@ -223,9 +221,13 @@ impl Arguments {
     fn config(&self) -> Config {
         let (limits, timers) = (&self.limits, &self.timers);
         Config {
-            listen: self.listen.iter().map(|address| address.0.clone()).collect(),
+            listen: self.listen.iter().map(|address| address.address.clone()).collect(),
             origins: self.origin.clone(),
-            subprotocols: self.subprotocol.clone(),
+            subprotocols: Hub::config("")
+                .subprotocols
+                .into_iter()
+                .chain(self.subprotocol.iter().cloned())
+                .collect(),
             subprotocols_strict: self.subprotocols_strict,
             limits: Limits {
                 message_bytes_max: limits.message_bytes_max,
@@ -247,6 +249,7 @@ impl Arguments {
                 pool_bytes_max: limits.pool_bytes_max,
                 deflate_context_bytes_max: limits.deflate_context_bytes_max,
                 remote_commands_max: limits.remote_commands_max,
+                actions: ActionLimits::default(),
             },
             keepalive: Keepalive {
                 ping_after_ms: timers.ping_after_ms,
@@ -259,25 +262,29 @@ impl Arguments {
                 window_bits_max: self.deflate.deflate_window_bits_max,
                 peer_window_bits_max: self.deflate.deflate_peer_window_bits_max,
             },
-            ..Config::default()
+            ..Hub::config(DEFAULT_LISTEN)
         }
     }
 }
 
-/// An address to listen on, whose dialect is known.
+/// An address to listen on, and the dialect spoken there.
 #[derive(Clone, Debug)]
-struct Address(String);
+struct Address {
+    address: String,
+    dialect: Option<Dialect>,
+}
 
 impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Address, String> {
-        let (address, dialect) = text.rsplit_once('=').unwrap_or((text, "echo"));
-        if dialect != "echo" {
-            return Err(format!("'{dialect}' is no dialect: known is echo"));
-        }
+        let (address, dialect) = text.rsplit_once('=').unwrap_or((text, "auto"));
+        let dialect = match dialect {
+            "auto" => None,
+            name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
+        };
         address.parse::<Listen>().map_err(|error| error.to_string())?;
-        Ok(Address(address.to_owned()))
+        Ok(Address { address: address.to_owned(), dialect })
     }
 }
 

@@ -1,7 +1,7 @@
 //! All of the hub that does not depend on the application: who is connected, where they gather, and what they are told.
 
 use super::{
-    application::{Caller, Place},
+    application::Caller,
     auth::Identity,
     chat::Names,
     gathering::{Gatherings, Space},
@@ -44,7 +44,6 @@ pub(super) struct Core {
 /// What the hub knows of a connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    pub(super) id: ConnId,
     pub(super) user: Option<Box<Identity>>,
     pub(super) is_admin: bool,
     pub(super) bucket: Bucket,
@@ -128,9 +127,8 @@ impl Core {
     }
 
     /// A client of whom nothing is known yet.
-    pub(super) fn client_for(&self, cx: &Context<'_>, id: ConnId) -> Client {
+    pub(super) fn client_for(&self, cx: &Context<'_>) -> Client {
         Client {
-            id,
             user: None,
             is_admin: false,
             bucket: Bucket::new(cx.now().tick, self.rate),
@@ -193,18 +191,6 @@ impl Core {
     pub(super) fn give_user(&mut self, id: ConnId, user: Option<Box<Identity>>) {
         if let Some(client) = self.client_mut(id) {
             client.user = user;
-        }
-    }
-
-    /// The place that a gathering is to the application.
-    pub(super) fn place(&self, set: u32) -> Option<Place<'_>> {
-        let gathering = self.gatherings.get(set);
-        match gathering.space {
-            Space::Channel => Some(Place::Channel(&gathering.name)),
-            Space::Group => Some(Place::Group(&gathering.name)),
-            Space::Room => Some(Place::Room(&gathering.name)),
-            Space::Chat => Some(Place::Chat),
-            _ => None,
         }
     }
 

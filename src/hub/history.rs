@@ -16,7 +16,6 @@ struct Entry {
     /// Of all entries there ever were.
     serial: u64,
     seq: u64,
-    unix_ms: u64,
     json: String,
     /// Users who were not to hear it.
     excluded: Box<[Box<str>]>,
@@ -114,7 +113,7 @@ impl Archive {
         self.serials += 1;
         history.bytes += json.len();
         (self.messages, self.bytes) = (self.messages + 1, self.bytes + json.len() as u64);
-        history.entries.push_back(Entry { serial: self.serials, seq, unix_ms, json: spare, excluded });
+        history.entries.push_back(Entry { serial: self.serials, seq, json: spare, excluded });
         self.order.push_back(Kept { set, serial: self.serials, unix_ms });
     }
 

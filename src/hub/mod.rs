@@ -24,7 +24,7 @@ mod chat;
 mod core;
 mod gathering;
 mod group;
-mod handshake;
+mod admission;
 mod history;
 mod pages;
 mod presence;
@@ -39,7 +39,7 @@ pub use core::Counters;
 pub use settings::{Settings, Zone};
 
 use self::{
-    core::{Client, Core, Part},
+    core::{Core, Part},
     gathering::{Seat, Space},
     pages::Pages,
     quota::Verdict,
@@ -133,7 +133,7 @@ impl<A: Application> Hub<A> {
     /// A connection's dialect is decided, now or by its handshake.
     fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect) {
         if dialect.is_json() && self.core.client(id).is_none() {
-            let client = self.core.client_for(cx, id);
+            let client = self.core.client_for(cx);
             self.core.enter(id, Some(dialect), Some(client));
         }
         self.core.speaks[id.index()] = Some(dialect);
@@ -372,7 +372,7 @@ impl<A: Application> Handler for Hub<A> {
 
     fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {
         log::info!(
-            connection:% = id, code = closed.code.as_u16(), clean = closed.was_clean, cause:? = closed.cause;
+            connection:% = id, code = closed.code.get(), clean = closed.was_clean, cause:? = closed.cause;
             "connection closed"
         );
         self.leave_everything(cx, id);

@@ -54,7 +54,7 @@ impl<A: Application> Hub<A> {
         if self.core.settings.paths_strict && !by_path && request.path() != "/" {
             return Err(Refusal::with_status(404, "there is nothing at this path"));
         }
-        let mut client = self.core.client_for(cx, id);
+        let mut client = self.core.client_for(cx);
         match dialect {
             Some(Dialect::Echo) => return Ok(None),
             Some(Dialect::Chat) => {}
