@@ -4,7 +4,7 @@ use super::{
     application::Caller,
     auth::Identity,
     chat::Names,
-    gathering::{Gatherings, Space},
+    gathering::Gatherings,
     history::Archive,
     quota::{Bucket, Rate},
     settings::Settings,
