@@ -67,6 +67,8 @@ pub mod config;
 pub mod conn;
 pub mod engine;
 pub mod error;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod net;
 pub mod time;
 pub mod wire;

@@ -7,7 +7,7 @@
 use std::{fs, path::Path};
 
 /// What a layer may import of the others, its own modules aside. An arrow points down.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("config", &[]),
     ("time", &[]),
     ("bits", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("wire", LEAVES),
     ("conn", &["wire", "config", "time", "bits", "error"]),
     ("engine", &["conn", "wire", "config", "time", "bits", "error"]),
+    ("hub", &["engine", "conn", "wire", "config", "time", "bits", "error"]),
     ("net", &["engine", "conn", "wire", "config", "time", "bits", "error"]),
     ("client", &["net", "engine", "conn", "wire", "config", "time", "bits", "error"]),
 ];
