@@ -409,7 +409,7 @@ mod tests {
         expect_fault("net/mod.rs", "use crate::client;", "crate::client");
         expect_fault("cli/serve.rs", "use crate::net::Server;", "sockeye crate");
         expect_fault("main.rs", "use crate::engine;", "sockeye crate");
-        expect_fault("hub/mod.rs", "fn f() {}", "no known layer");
+        expect_fault("attic/mod.rs", "fn f() {}", "no known layer");
     }
 
     #[test]
