@@ -431,9 +431,9 @@ impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::NotJson => f.write_str("Did not receive valid JSON"),
-            Problem::UnknownAction => f.write_str(
-                "Invalid command, unable to process.  Check the 'action' variable is correct.",
-            ),
+            Problem::UnknownAction => {
+                f.write_str("Invalid command, unable to process.  Check the 'action' variable is correct.")
+            }
             Problem::InvalidToken => f.write_str("Invalid auth token"),
             Problem::NoChannel(name) => write!(f, "Channel does not exist, {name}"),
             Problem::MayNotJoin(name) => {
@@ -443,9 +443,7 @@ impl fmt::Display for Problem<'_> {
             Problem::BlankMessage => f.write_str("Can not send a blank message"),
             Problem::MayNotWrite => f.write_str("Unable to send to channel.  Permission denied."),
             Problem::NotConnected(uuid) => write!(f, "The user is not connected with uuid: {uuid}"),
-            Problem::NotAuthenticated => {
-                f.write_str("You must be authenticated to send private message.")
-            }
+            Problem::NotAuthenticated => f.write_str("You must be authenticated to send private message."),
             Problem::BlankPrivateMessage => f.write_str("You can not send a blank message."),
             Problem::NotAnAdmin(name) => {
                 write!(f, "Permission denied.  You are not an admin of the channel, {name}")

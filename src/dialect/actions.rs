@@ -16,9 +16,8 @@ pub(super) fn is_meant(text: &str) -> bool {
         return json::is_json(text);
     }
     let Some(object) = json::Object::parse(text) else { return false };
-    let is_of_envelope = |key: &str| {
-        ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known))
-    };
+    let is_of_envelope =
+        |key: &str| ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known));
     let name = object.field("action").and_then(json::text);
     name.is_some_and(|name| kind_of(&name).is_some()) && !object.0.iter().any(|(key, _)| is_of_envelope(key))
 }
@@ -51,7 +50,8 @@ fn elements(text: &str) -> Option<Vec<&RawValue>> {
         Some(b'{') => vec![whole],
         _ => return None,
     };
-    let is_empty_object = |raw: &RawValue| raw.get().starts_with('{') && raw.get()[1..].trim_start().starts_with('}');
+    let is_empty_object =
+        |raw: &RawValue| raw.get().starts_with('{') && raw.get()[1..].trim_start().starts_with('}');
     match &found[..] {
         [] => None,
         [only] if std::ptr::eq(only.get(), whole.get()) && is_empty_object(whole) => None,
@@ -219,9 +219,9 @@ fn text_of<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Cow<'a,
 fn number_of<'a>(field: &'static str, raw: Option<&RawValue>) -> Result<Option<u64>, Problem<'a>> {
     match json::given(raw) {
         None => Ok(None),
-        Some(raw) => {
-            json::whole(raw).map(Some).ok_or(Problem::WrongType { field, expected: "a whole number, 0 or more" })
-        }
+        Some(raw) => json::whole(raw)
+            .map(Some)
+            .ok_or(Problem::WrongType { field, expected: "a whole number, 0 or more" }),
     }
 }
 
@@ -360,7 +360,13 @@ pub(crate) fn put_field(name: &str, value: &str, out: &mut String) {
 }
 
 /// Writes an object about somebody in a channel.
-pub(crate) fn put_person(action: &str, channel: &str, person: Person<'_>, access: Option<Access>, out: &mut String) {
+pub(crate) fn put_person(
+    action: &str,
+    channel: &str,
+    person: Person<'_>,
+    access: Option<Access>,
+    out: &mut String,
+) {
     put_about(action, channel, out);
     put_field("uuid", person.uuid, out);
     put_field("username", person.username, out);

@@ -244,7 +244,9 @@ pub(crate) fn put_inside(text: &str, out: &mut String) {
                 out.push_str(&text[done..at]);
                 out.push_str("\\u00");
                 for digit in [byte >> 4, byte & 15] {
-                    out.push(char::from_digit(u32::from(digit), 16).expect("a hexadecimal digit is below 16"));
+                    out.push(
+                        char::from_digit(u32::from(digit), 16).expect("a hexadecimal digit is below 16"),
+                    );
                 }
                 done = at + 1;
                 continue;

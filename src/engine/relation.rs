@@ -137,7 +137,8 @@ mod tests {
     use super::*;
 
     fn members(relation: &Relation<u32>, set: u32) -> Vec<(u32, u32)> {
-        let mut found: Vec<_> = relation.members(set).iter().map(|member| (member.peer, member.data)).collect();
+        let mut found: Vec<_> =
+            relation.members(set).iter().map(|member| (member.peer, member.data)).collect();
         found.sort_unstable();
         found
     }

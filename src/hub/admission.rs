@@ -18,8 +18,10 @@ impl<A: Application> Hub<A> {
     pub(super) fn admit(&mut self, cx: &mut Context<'_>, id: ConnId, request: &Request<'_>) -> Upgrade {
         let peer = cx.peer(id);
         let listener = peer.and_then(|peer| self.core.settings.listeners.get(usize::from(peer.listener)));
-        let choice = choose(request.path(), request.host(), request.subprotocols(), listener.copied().flatten());
-        let address = peer.and_then(|peer| peer.address).map_or_else(|| "unix".to_owned(), |at| at.to_string());
+        let choice =
+            choose(request.path(), request.host(), request.subprotocols(), listener.copied().flatten());
+        let address =
+            peer.and_then(|peer| peer.address).map_or_else(|| "unix".to_owned(), |at| at.to_string());
         let client = match self.client_of(cx, id, request, choice.dialect, choice.by_path) {
             Ok(client) => client,
             Err(refusal) => {

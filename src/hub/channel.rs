@@ -58,7 +58,12 @@ impl<A: Application> Hub<A> {
         })
     }
 
-    pub(super) fn leave<'a>(&mut self, cx: &mut Context<'_>, id: ConnId, channel: Cow<'a, str>) -> Outcome<'a> {
+    pub(super) fn leave<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        channel: Cow<'a, str>,
+    ) -> Outcome<'a> {
         let Some(set) = self.core.gatherings.find(Space::Channel, &channel) else {
             return Err(Problem::NoChannel(channel));
         };
@@ -99,7 +104,8 @@ impl<A: Application> Hub<A> {
             return Err(Problem::BlankMessage);
         }
         let caller = self.core.caller(id);
-        let may_write = caller.is_admin || self.core.access(set, id).is_some_and(|access| access != Access::Read);
+        let may_write =
+            caller.is_admin || self.core.access(set, id).is_some_and(|access| access != Access::Read);
         if !may_write || !self.application.may_send(&caller, Place::Channel(&channel), Message::Text(text)) {
             return Err(Problem::MayNotWrite);
         }
@@ -186,7 +192,12 @@ impl Core {
             || (!uuid.is_empty() && is_known)
     }
 
-    fn room_for_one_more<'a>(&self, id: ConnId, is_new: bool, name: &Cow<'a, str>) -> Result<(), Problem<'a>> {
+    fn room_for_one_more<'a>(
+        &self,
+        id: ConnId,
+        is_new: bool,
+        name: &Cow<'a, str>,
+    ) -> Result<(), Problem<'a>> {
         let limit = self.limits.channels_per_connection_max;
         if self.gatherings.of(id, Space::Channel).count() >= limit as usize {
             return Err(Problem::TooManyChannels { channel: name.clone(), limit });
@@ -230,7 +241,14 @@ impl Core {
         let minute_of_day = self.settings.zone.minute_of_day(now.unix_ms);
         let (gathering, archive) = self.gatherings.with_archive(set);
         gathering.seq += 1;
-        let said = Said { channel: &gathering.name, by, text, unix_ms: now.unix_ms, minute_of_day, seq: gathering.seq };
+        let said = Said {
+            channel: &gathering.name,
+            by,
+            text,
+            unix_ms: now.unix_ms,
+            minute_of_day,
+            seq: gathering.seq,
+        };
         let mut data = std::mem::take(&mut self.data);
         data.clear();
         actions::put_said(&said, &mut data);

@@ -114,7 +114,8 @@ impl Core {
     fn tell_earlier(&mut self, cx: &mut Context<'_>, id: ConnId) {
         self.gatherings.expire(cx.now().unix_ms);
         let Some(set) = self.gatherings.of(id, Space::Group).next() else { return };
-        let user = self.correspondent(id).and_then(|correspondent| correspondent.user.clone()).unwrap_or_default();
+        let user =
+            self.correspondent(id).and_then(|correspondent| correspondent.user.clone()).unwrap_or_default();
         let mut posts = String::new();
         for json in self.gatherings.get(set).history.heard_by(&user) {
             if !posts.is_empty() {
@@ -170,7 +171,8 @@ impl Core {
             ([], _) => Audience::Nobody,
             (&[set], []) => Audience::Set(set),
             _ => {
-                let mut out: Vec<ConnId> = excluded.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
+                let mut out: Vec<ConnId> =
+                    excluded.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
                 out.sort_unstable();
                 let mut ids: Vec<ConnId> = sets.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
                 ids.sort_unstable();

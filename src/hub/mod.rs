@@ -18,13 +18,13 @@
 
 pub mod auth;
 
+mod admission;
 mod application;
 mod channel;
 mod chat;
 mod core;
 mod gathering;
 mod group;
-mod admission;
 mod history;
 mod pages;
 mod presence;
@@ -85,7 +85,8 @@ enum Done {
 impl Hub {
     /// A configuration that listens on `address` and knows the subprotocols of the dialects, which a hub has need of.
     pub fn config(address: impl Into<String>) -> Config {
-        let subprotocols = Dialect::all().flat_map(Dialect::subprotocols).map(|&name| name.to_owned()).collect();
+        let subprotocols =
+            Dialect::all().flat_map(Dialect::subprotocols).map(|&name| name.to_owned()).collect();
         Config { subprotocols, ..Config::new(address) }
     }
 
@@ -118,7 +119,11 @@ impl<A: Application> Hub<A> {
     }
 
     /// Lets the program do between two events what it could in one of its calls.
-    pub fn act<R>(&mut self, cx: &mut Context<'_>, act: impl FnOnce(&mut A, &mut HubContext<'_, '_>) -> R) -> R {
+    pub fn act<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut A, &mut HubContext<'_, '_>) -> R,
+    ) -> R {
         act(&mut self.application, &mut HubContext { core: &mut self.core, cx })
     }
 
@@ -181,7 +186,9 @@ impl<A: Application> Hub<A> {
         let text = match message {
             Message::Text(text) => text,
             // What is no UTF-8 is no JSON either, and neither is this.
-            Message::Binary(bytes) if dialect != Dialect::Chat => simdutf8::basic::from_utf8(bytes).unwrap_or("?"),
+            Message::Binary(bytes) if dialect != Dialect::Chat => {
+                simdutf8::basic::from_utf8(bytes).unwrap_or("?")
+            }
             Message::Binary(_) => "",
         };
         let mut requests = Vec::new();
@@ -288,8 +295,10 @@ impl<A: Application> Hub<A> {
 
     fn is_allowed(&mut self, cx: &Context<'_>, id: ConnId) -> Verdict {
         let rate = self.core.rate;
-        let verdict =
-            self.core.client_mut(id).map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
+        let verdict = self
+            .core
+            .client_mut(id)
+            .map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
         if verdict != Verdict::Allowed {
             self.core.counters.too_fast += 1;
         }
