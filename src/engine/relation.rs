@@ -79,8 +79,10 @@ impl<M> Relation<M> {
     /// What is said of `peer` in `set`.
     #[cfg(feature = "hub")]
     pub(crate) fn get(&self, peer: u32, set: u32) -> Option<&M> {
-        let membership = self.peers[peer as usize][self.membership_of(peer, set)?];
-        Some(&self.sets[set as usize][membership.member as usize].data)
+        // A peer that was never in any set may be beyond the end of `peers`: whether it is in this one comes first.
+        let place = self.membership_of(peer, set)?;
+        let Membership { set, member } = self.peers[peer as usize][place];
+        Some(&self.sets[set as usize][member as usize].data)
     }
 
     /// Whether each membership leads to its member, and each member to its membership.
@@ -166,5 +168,13 @@ mod tests {
                 .collect();
             assert_eq!(members(&relation, set), want);
         }
+    }
+
+    #[cfg(feature = "hub")]
+    #[test]
+    fn a_peer_that_was_never_in_any_set_is_in_none() {
+        let mut relation = Relation::default();
+        relation.insert(0, 0, 7);
+        assert_eq!((relation.get(0, 0), relation.get(1, 0), relation.get(0, 1)), (Some(&7), None, None));
     }
 }
