@@ -39,7 +39,7 @@ pub use core::Counters;
 pub use settings::{Settings, Zone};
 
 use self::{
-    core::{Core, Part},
+    core::{Core, Correspondent, Part},
     gathering::{Seat, Space},
     pages::Pages,
     quota::Verdict,
@@ -138,7 +138,10 @@ impl<A: Application> Hub<A> {
     /// A connection's dialect is decided, now or by its handshake.
     fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect) {
         if dialect.is_json() && self.core.client(id).is_none() {
-            let client = self.core.client_for(cx);
+            let mut client = self.core.client_for(cx);
+            if dialect == Dialect::Envelope {
+                client.part = Part::Envelope(Correspondent::default());
+            }
             self.core.enter(id, Some(dialect), Some(client));
         }
         self.core.speaks[id.index()] = Some(dialect);
