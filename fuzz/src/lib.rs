@@ -4,6 +4,8 @@
 
 pub mod chop;
 pub mod frames;
+pub mod hub;
+pub mod json;
 pub mod play_connection;
 pub mod play_engine;
 pub mod play_tungstenite;
