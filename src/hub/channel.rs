@@ -159,6 +159,12 @@ impl<A: Application> Hub<A> {
                 put_deed("set_visibility", &channel, Some(("visibility", visibility.as_str())), &mut data);
             }
             Deed::Close => {
+                // Who watches is told of the end, and not of everybody's leaving.
+                if let Some(watchers) = self.core.gatherings.find(Space::Presence, &channel) {
+                    for id in self.core.gatherings.ids(watchers).collect::<Vec<_>>() {
+                        self.core.gatherings.leave(watchers, id);
+                    }
+                }
                 let seats: Vec<_> = self.core.gatherings.ids(set).collect();
                 self.expel(cx, set, &channel, &seats, "closed");
                 put_deed("close_channel", &channel, None, &mut data);

@@ -136,14 +136,14 @@ impl<A: Application> Hub<A> {
     // ------------------------------------------------------------------ dialects
 
     /// A connection's dialect is decided, now or by its handshake.
-    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect) {
+    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, has_written: bool) {
         if dialect.is_json() && self.core.client(id).is_none() {
             let client = self.core.client_for(cx);
             self.core.enter(id, Some(dialect), Some(client));
         }
         self.core.speaks[id.index()] = Some(dialect);
         match dialect {
-            Dialect::Envelope => self.enter_groups(cx, id),
+            Dialect::Envelope => self.enter_groups(cx, id, has_written),
             Dialect::Chat => self.core.enter_chat(cx, id),
             Dialect::Room => self.enter_room(cx, id),
             Dialect::Actions | Dialect::Echo => {}
@@ -177,7 +177,7 @@ impl<A: Application> Hub<A> {
             Message::Binary(_) => Dialect::Echo,
         };
         log::debug!(connection:% = id, dialect:% = dialect; "dialect decided");
-        self.begin(cx, id, dialect);
+        self.begin(cx, id, dialect, true);
         self.on_message(cx, id, message);
     }
 
@@ -363,7 +363,7 @@ impl<A: Application> Handler for Hub<A> {
 
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
         if let Some(Some(dialect)) = self.core.speaks.get(id.index()).copied() {
-            self.begin(cx, id, dialect);
+            self.begin(cx, id, dialect, false);
         }
     }
 
