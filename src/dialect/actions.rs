@@ -452,7 +452,7 @@ mod tests {
         let four = "[{\"action\":\"list_channels\"},{\"action\":\"x\"},1,{\"action\":\"y\"},{}]";
         assert_eq!(
             problems(four),
-            ["", "", "Too many actions in one message: at most 3 (actions_per_message_max)"]
+            ["", "", "", "Too many actions in one message: at most 3 (actions_per_message_max)"]
         );
     }
 
