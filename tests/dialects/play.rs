@@ -4,8 +4,9 @@ use crate::{
     pattern::{Captures, canonical, cut, expand},
     peer::{Arrival, Frame, Peer, SAMPLE_ACCEPT, frame},
     server::{Server, wait_until},
-    transcript::{Line, Transcript},
+    transcript::{Line, Transcript, users},
 };
+use serde_json::value::RawValue;
 use std::{
     any::Any,
     cell::Cell,
@@ -126,13 +127,14 @@ impl Play {
         } else if let Some(name) = line.take::<String>("signal") {
             self.server.signal(&name);
             self.loose = true;
-        } else if let Some(code) = line.take::<i32>("exit") {
+        } else if line.has("exit") {
+            let code: Option<i32> = line.need("exit");
             let status = self.server.expect_exit();
-            if status.code() != Some(code) {
+            if status.code() != code {
                 return Err(format!("the server ended with {status:?}"));
             }
-        } else if let Some(text) = line.take::<String>("users") {
-            fs::write(&self.users, text).expect("it was written before");
+        } else if line.has("users") {
+            fs::write(&self.users, users(line)).expect("it was written before");
         } else if line.has("differ") {
             let [one, other] = self.known(line, "differ");
             if one == other {
@@ -195,7 +197,24 @@ impl Play {
         let wire = Wire { peer, inbox: VecDeque::new(), stage: Stage::Open, spoke: true };
         let before = self.wires.insert(name.clone(), wire);
         assert!(before.is_none_or(|wire| wire.stage == Stage::Ended), "{name} is still connected");
+        if let Some(user) = line.take::<String>("is") {
+            let token = if user == "admin" { "admin:secret".to_owned() } else { format!("token-{user}") };
+            self.acknowledged(&name, &format!(r#"[{{"action":"authenticate","token":"{token}"}}]"#))?;
+        }
+        for channel in line.take::<Vec<String>>("in").unwrap_or_default() {
+            let join = format!(r#"[{{"action":"join_channel","channel_name":"{channel}"}}]"#);
+            self.acknowledged(&name, &join)?;
+        }
         Ok(())
+    }
+
+    /// An action is done, and nothing else is heard.
+    fn acknowledged(&mut self, name: &str, action: &str) -> Result<(), String> {
+        self.wires.get_mut(name).expect("it is connected").peer.send(&frame(0x81, action.as_bytes()));
+        match self.pull(name)? {
+            Heard::Text(text) if text == reply("ok", r#""""#, "[]", None) => Ok(()),
+            heard => Err(format!("{name} heard {heard:?} in answer to {action}")),
+        }
     }
 
     // ------------------------------------------------------------------ sending
@@ -240,7 +259,7 @@ impl Play {
 
     /// The text of a step to send, or to hear.
     fn text(&self, line: &mut Line) -> String {
-        let text = match line.take_raw("json") {
+        let text = match json(line) {
             Some(json) => self.captures.filled(&expand(&json)),
             None => expand(&line.need::<String>("text")),
         };
@@ -273,7 +292,7 @@ impl Play {
     fn to(&mut self, line: &mut Line) -> Result<(), String> {
         let names = line.names("to");
         let unordered = line.take("unordered").unwrap_or(false);
-        let json = line.has("json");
+        let json = !line.has("text");
         let closed: Option<(u16, String)> = line.take("closed");
         let unclean = line.take("unclean").unwrap_or(false);
         let binary: Option<String> = line.take("hex");
@@ -456,6 +475,45 @@ impl Wire {
         let code = <[u8; 2]>::try_from(code).map_or(1005, u16::from_be_bytes);
         Heard::Close { code, reason: String::from_utf8(reason.to_vec()).expect("UTF-8"), clean }
     }
+}
+
+/// The JSON of a step, as it is written, or as one of the replies of `actions`.
+fn json(line: &mut Line) -> Option<String> {
+    if line.has("new_message") {
+        let message: BTreeMap<String, Box<RawValue>> = line.need("new_message");
+        let known = ["channel", "uuid", "name", "text", "html", "clock", "seq"];
+        let strange = message.keys().find(|key| !known.contains(&key.as_str()));
+        assert_eq!(strange, None, "a new_message in line {}", line.number);
+        let raw = |key: &str| message.get(key).map_or(r#""""#, |raw| raw.get());
+        let of = |key: &str| raw(key).to_owned();
+        let inner = |key: &str| raw(key)[1..raw(key).len() - 1].to_owned();
+        let clock = if message.contains_key("clock") { inner("clock") } else { "$hhmm".to_owned() };
+        let html = if message.contains_key("html") { inner("html") } else { inner("text") };
+        let html = format!("[{clock}] &lt;{}&gt;: {html}", inner("name"));
+        let seq = if message.contains_key("seq") { of("seq") } else { r#""$seq""#.to_owned() };
+        let data = format!(
+            r#"[{{"action":"new_message","channel_name":{},"message":"{html}","uuid":{},"username":{},"text":{},"time":"$time","seq":{}}}]"#,
+            of("channel"),
+            of("uuid"),
+            of("name"),
+            of("text"),
+            seq
+        );
+        return Some(reply("ok", r#""""#, &data, line.take_raw("id")));
+    }
+    if let Some(data) = line.take_raw("ok") {
+        return Some(reply("ok", r#""""#, &data, line.take_raw("id")));
+    }
+    if let Some(message) = line.take_raw("error") {
+        return Some(reply("error", &message, "[]", line.take_raw("id")));
+    }
+    line.take_raw("json")
+}
+
+/// A reply of `actions`; all but the status is JSON.
+fn reply(status: &str, message: &str, data: &str, id: Option<String>) -> String {
+    let id = id.map(|id| format!(",\"id\":{id}")).unwrap_or_default();
+    format!(r#"{{"status":"{status}","version":"1.0","message":{message},"data":{data}{id}}}"#)
 }
 
 /// The bytes of `40 49 0F`.

@@ -74,10 +74,22 @@ impl Transcript {
             listen: line.take("listen").unwrap_or_else(|| vec![String::new()]),
             flags,
             variables: line.take("variables").unwrap_or_default(),
-            users: line.take("users"),
+            users: if line.has("users") { Some(users(line)) } else { None },
             steps: Vec::new(),
         }
     }
+}
+
+/// A users file, as it is written, or of these names: the token of `alice` is `token-alice`, her id `u-alice`.
+pub fn users(line: &mut Line) -> String {
+    if line.raw("users").starts_with('"') {
+        return line.need("users");
+    }
+    let names: Vec<String> = line.need("users");
+    let user = |name: &String| {
+        format!("[[user]]\ntoken = \"token-{name}\"\nid = \"u-{name}\"\nname = \"{name}\"\ngroup = \"\"\n")
+    };
+    names.iter().map(user).collect()
 }
 
 impl Line {
