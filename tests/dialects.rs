@@ -1,6 +1,12 @@
 //! The dialects, over real sockets against the binary: the transcripts of `tests/vectors/`, and what a transcript
 //! cannot say.
 
+#[path = "dialects/client.rs"]
+mod client;
+#[path = "dialects/load.rs"]
+mod load;
+#[path = "dialects/loss.rs"]
+mod loss;
 #[path = "dialects/pattern.rs"]
 mod pattern;
 #[path = "hostile/peer.rs"]

@@ -202,7 +202,7 @@ fn is_clock(clock: &str, east: u64) -> bool {
     [minute, minute - 1].iter().any(|m| clock == format!("{:02}:{:02}", m / 60 % 24, m % 60))
 }
 
-fn unix_ms() -> u64 {
+pub fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("1970 is past");
     u64::try_from(now.as_millis()).expect("the year is not that far")
 }

@@ -1,6 +1,10 @@
 //! That the player of transcripts can fail: what is wrong in a transcript is noticed. On `echo`, the simplest.
 
-use crate::{pattern::Captures, pattern::canonical, play::play, transcript::parse};
+use crate::{
+    pattern::{Captures, canonical, unix_ms},
+    play::play,
+    transcript::parse,
+};
 
 /// These steps on an echo server, with `a` and `b` connected.
 fn played(steps: &str) -> Result<(), String> {
@@ -58,6 +62,32 @@ fn what_is_right_passes() {
 {"signal":"TERM"}
 {"to":"a","closed":[1001,"$any"]}
 {"exit":0}"#,
+    );
+}
+
+#[test]
+fn the_replies_of_actions_are_written_short() {
+    let now = unix_ms();
+    let (hour, minute) = (now / 3_600_000 % 24, now / 60_000 % 60);
+    let reply = format!(
+        r#"{{"status":"ok","version":"1.0","message":"","data":[{{"action":"new_message","channel_name":"c","message":"[{hour:02}:{minute:02}] &lt;n&gt;: &lt;x&gt;","uuid":"u","username":"n","text":"<x>","time":{now},"seq":3}}],"id":"i"}}"#
+    );
+    let said = format!(r#"{{"from":"a","json":{reply}}}"#);
+    let told = |seq, name, more| {
+        format!(
+            r#"{{"to":"a","new_message":{{"channel":"c","uuid":"u","name":"{name}","text":"<x>","html":"&lt;x&gt;","seq":{seq}{more}}},"id":"i"}}"#
+        )
+    };
+    passes(&format!("{said}\n{}", told(3, "n", "")));
+    fails(&format!("{said}\n{}", told(4, "n", "")), "a: ");
+    fails(&format!("{said}\n{}", told(3, "m", "")), "a: ");
+    fails(&format!("{said}\n{}", told(3, "n", r#","clock":"$hhmm+5""#)), "minutes east");
+    passes(
+        r#"
+{"from":"a","json":{"status":"ok","version":"1.0","message":"","data":[{"x":1}],"id":7}}
+{"to":"a","ok":[{"x":1}],"id":7}
+{"from":"a","json":{"status":"error","version":"1.0","message":"No","data":[]}}
+{"to":"a","error":"No"}"#,
     );
 }
 
