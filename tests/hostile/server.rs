@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 /// A running `sockeye serve`. Dropping it kills the process, and fails the test if it had died on its own.
 pub struct Server {
     child: Child,
-    address: SocketAddr,
+    /// One a listener, in the order of the flags.
+    addresses: Vec<SocketAddr>,
     log: Option<JoinHandle<String>>,
     exited: bool,
 }
@@ -38,7 +39,14 @@ pub fn alone() -> MutexGuard<'static, ()> {
 impl Server {
     /// Starts the server with these flags on a port of the system's choice, and waits until it listens.
     pub fn spawn(flags: &[&str]) -> Server {
-        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), flags)
+        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), &[""], flags)
+    }
+
+    /// The same with a listener for each of `dialects` (empty: none is named), and these variables set.
+    pub fn listening(dialects: &[&str], flags: &[&str], variables: &[(String, String)]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Server::start(command, dialects, flags)
     }
 
     /// The same under a hard limit of descriptors.
@@ -47,18 +55,24 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
         command.arg(env!("CARGO_BIN_EXE_sockeye"));
-        Server::start(command, flags)
+        Server::start(command, &[""], flags)
     }
 
-    fn start(mut command: Command, flags: &[&str]) -> Server {
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
+    fn start(mut command: Command, dialects: &[&str], flags: &[&str]) -> Server {
+        command.arg("serve");
+        for dialect in dialects {
+            let equals = if dialect.is_empty() { "" } else { "=" };
+            command.args(["--listen", &format!("127.0.0.1:0{equals}{dialect}")]);
+        }
+        command.args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("it is piped");
         let (found, address) = channel();
         let log = std::thread::spawn(move || read_log(BufReader::new(stderr), &found));
-        match address.recv_timeout(PATIENCE) {
-            Ok(address) => Server { child, address, log: Some(log), exited: false },
+        let addresses: Result<_, _> = dialects.iter().map(|_| address.recv_timeout(PATIENCE)).collect();
+        match addresses {
+            Ok(addresses) => Server { child, addresses, log: Some(log), exited: false },
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -70,13 +84,19 @@ impl Server {
     /// A bare TCP connection.
     #[track_caller]
     pub fn dial(&self) -> Peer {
-        Peer::dial(self.address)
+        self.dial_at(0)
+    }
+
+    /// A bare TCP connection to one of several listeners.
+    #[track_caller]
+    pub fn dial_at(&self, listener: usize) -> Peer {
+        Peer::dial(self.addresses[listener])
     }
 
     /// An upgraded connection.
     #[track_caller]
     pub fn open(&self) -> Peer {
-        Peer::open(self.address)
+        Peer::open(self.addresses[0])
     }
 
     /// The script, sent on a new connection in one piece, fails it with `code` and is answered by nothing else.
