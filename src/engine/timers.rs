@@ -154,9 +154,9 @@ mod tests {
         wheel.schedule(2, Tick::from_ms(25_000), Tick::ZERO);
         wheel.schedule(3, Tick::from_ms(1_000), Tick::ZERO);
         assert!(wheel.next().unwrap() >= Tick::from_ms(1_000));
-        assert_eq!(due(&mut wheel, 999), []);
+        assert_eq!(due(&mut wheel, 999), [0_u32; 0]);
         assert_eq!(due(&mut wheel, 1_016), [3, 1]);
-        assert_eq!(due(&mut wheel, 24_999), []);
+        assert_eq!(due(&mut wheel, 24_999), [0_u32; 0]);
         assert_eq!(due(&mut wheel, 25_016), [2]);
         assert_eq!(wheel.next(), None);
     }
@@ -169,7 +169,7 @@ mod tests {
         wheel.schedule(8, Tick::from_ms(9_000), Tick::ZERO);
         wheel.schedule(8, Tick::from_ms(5_000), Tick::ZERO);
         assert_eq!(due(&mut wheel, 5_016), [8, 7]);
-        assert_eq!(due(&mut wheel, 10_000), []);
+        assert_eq!(due(&mut wheel, 10_000), [0_u32; 0]);
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
         wheel.schedule(1, Tick::from_ms(500), Tick::ZERO);
         wheel.cancel(1);
         wheel.cancel(1);
-        assert_eq!(due(&mut wheel, 60_000), []);
+        assert_eq!(due(&mut wheel, 60_000), [0_u32; 0]);
         assert_eq!(due(&mut wheel, 66_000), [0]);
         wheel.schedule(0, Tick::from_ms(66_010), Tick::ZERO);
         assert_eq!(due(&mut wheel, 66_032), [0]);

@@ -1,5 +1,5 @@
-//! Who a token is: [`Identity`], and what holds a [`Secret`]. With the feature `auth` also a file of users, [`Users`],
-//! and signed tokens, [`Jwt`].
+//! Who a token is: [`Identity`], and what holds a [`Secret`]. With the feature `auth` also a file of users, `Users`,
+//! and signed tokens, `Jwt`.
 //!
 //! Nothing here reads a file, a clock or the network: texts, keys and the time come in as arguments. Nothing here
 //! writes a token either, neither in an error nor in `Debug`.
