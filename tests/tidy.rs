@@ -7,7 +7,7 @@
 use std::{fs, path::Path};
 
 /// What a layer may import of the others, its own modules aside. An arrow points down.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("config", &[]),
     ("time", &[]),
     ("bits", &[]),
@@ -15,7 +15,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("wire", LEAVES),
     ("conn", &["wire", "config", "time", "bits", "error"]),
     ("engine", &["conn", "wire", "config", "time", "bits", "error"]),
-    ("hub", &["engine", "conn", "wire", "config", "time", "bits", "error"]),
+    ("dialect", LEAVES),
+    ("hub", &["dialect", "engine", "conn", "wire", "config", "time", "bits", "error"]),
     ("net", &["engine", "conn", "wire", "config", "time", "bits", "error"]),
     ("client", &["net", "engine", "conn", "wire", "config", "time", "bits", "error"]),
 ];
