@@ -195,6 +195,7 @@ impl<A: Application> Hub<A> {
         dialect.decode(text, &self.core.bounds, &mut requests);
         if requests.is_empty() {
             self.core.counters.ignored += 1;
+            log::debug!(connection:% = id, dialect:% = dialect; "message ignored: it could not be read");
             if self.is_allowed(cx, id) == Verdict::Flood {
                 self.end_flood(cx, id);
             }
@@ -285,7 +286,10 @@ impl<A: Application> Hub<A> {
             Ok(_) => {}
             Err(problem) => {
                 self.core.counters.refused += 1;
-                log::info!(connection:% = id, problem = problem.name(); "action refused");
+                // What a flood is refused is said once, where it begins.
+                if !matches!(problem, Problem::TooFast { .. }) {
+                    log::info!(connection:% = id, problem = problem.name(); "action refused");
+                }
                 self.core.tell(cx, id, &Notice::Problem(&problem), request);
             }
         }
@@ -301,6 +305,9 @@ impl<A: Application> Hub<A> {
             .map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
         if verdict != Verdict::Allowed {
             self.core.counters.too_fast += 1;
+        }
+        if let Verdict::Refused { first: true } = verdict {
+            log::warn!(connection:% = id; "too many actions: refused until there are fewer");
         }
         verdict
     }
@@ -321,12 +328,14 @@ impl<A: Application> Hub<A> {
     fn joined(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
         let user = self.core.client(id).and_then(|client| client.user.clone());
         let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        log::debug!(connection:% = id, place:? = place; "joined");
         self.application.on_join(&mut HubContext { core: &mut self.core, cx }, &caller, place);
     }
 
     fn left(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
         let user = self.core.client(id).and_then(|client| client.user.clone());
         let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        log::debug!(connection:% = id, place:? = place; "left");
         self.application.on_leave(&mut HubContext { core: &mut self.core, cx }, &caller, place);
     }
 

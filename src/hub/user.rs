@@ -44,6 +44,7 @@ impl<A: Application> Hub<A> {
             }
         };
         let Some((user, is_admin)) = found else { return Err(Problem::InvalidToken) };
+        log::info!(connection:% = id, user = user.uuid.as_str(); "authenticated");
         self.core.become_user(cx, id, user, is_admin);
         Ok(Done::Plain)
     }
