@@ -9,7 +9,7 @@ mod jwt;
 #[cfg(feature = "auth")]
 mod key;
 #[cfg(all(test, feature = "auth"))]
-mod pem;
+mod test_keys;
 #[cfg(feature = "auth")]
 mod users;
 
