@@ -232,15 +232,15 @@ export function group(section, frames) {
       pane.status("connecting");
       socket.tryConnect(true, parts.group.value, parts.user.value);
     };
-    const say = ({ message, userId }, tag) =>
-      pane.say({ who: userId || "anonymous", text: String(message), tag, own: userId === parts.user.value });
+    const say = ({ message, userId }, tag, time) =>
+      pane.say({ who: userId || "anonymous", text: String(message), tag, time, own: userId === parts.user.value });
     socket.onOpenHandler = () => pane.status("open");
     socket.onCloseHandler = (event) =>
       pane.status(live ? "waiting" : "closed", describe(event) + (live ? "; trying again" : ""));
     socket.onMessageHandler = (msg) => {
       if (msg.action !== "initialmessages")
         return say(msg, msg.action === "broadcastchatmessage" ? undefined : msg.action);
-      for (const earlier of parse(msg.message) ?? []) say(earlier, "earlier");
+      for (const earlier of parse(msg.message) ?? []) say(earlier, "earlier", null);
     };
     parts.connect.addEventListener("click", () => {
       if (!live) return connect();

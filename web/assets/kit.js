@@ -134,7 +134,7 @@ export class Pane {
     connect.textContent = state === "closed" ? "Connect" : "Close";
   }
 
-  /** A line that somebody said. `tag`: why it is here, if not in the usual way. */
+  /** A line that somebody said. `time`: now, if absent; null, if unknown. `tag`: why it is here, if not as usual. */
   say({ who, text, time, own = false, tag }) {
     append(
       this.parts.log,
@@ -143,7 +143,7 @@ export class Pane {
         { class: own ? "line own" : "line" },
         who ? el("span", { class: "who" }, who) : "",
         el("span", { class: "what" }, text),
-        el("span", { class: "meta" }, [tag, clock(time)].filter(Boolean).join(" · ")),
+        el("span", { class: "meta" }, [tag, time === null ? "" : clock(time)].filter(Boolean).join(" · ")),
       ),
     );
   }
