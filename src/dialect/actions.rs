@@ -116,22 +116,16 @@ impl<'a> Fields<'a> {
         let Some(name) = self.action.and_then(json::text) else { return Err(Problem::UnknownAction) };
         let Some(kind) = kind_of(&name) else { return Ok(Action::Custom { name, object }) };
         let channel = || self.name("channel_name", self.channel_name, bounds);
-        let uuid = || match self.name("uuid", self.uuid, bounds)? {
-            uuid if uuid.is_empty() => Err(Problem::Missing { field: "uuid" }),
-            uuid => Ok(uuid),
-        };
+        let uuid = || self.name("uuid", self.uuid, bounds);
         let govern = |deed| Ok(Action::Govern { channel: channel()?, deed });
         match kind {
             Kind::Authenticate => Ok(Action::Authenticate { token: self.token()? }),
-            Kind::JoinChannel => Ok(Action::Join(self.join(channel()?)?)),
+            Kind::JoinChannel => Ok(Action::Join(self.join(bounds)?)),
             Kind::LeaveChannel => Ok(Action::Leave { channel: channel()? }),
             Kind::MessageChannel => {
                 Ok(Action::Say { channel: channel()?, text: text_of("message", self.message)? })
             }
-            Kind::MessageUser => Ok(Action::Tell {
-                uuid: self.name("uuid", self.uuid, bounds)?,
-                text: text_of("message", self.message)?,
-            }),
+            Kind::MessageUser => Ok(Action::Tell { uuid: uuid()?, text: text_of("message", self.message)? }),
             Kind::InviteUser => govern(Deed::Invite(uuid()?)),
             Kind::UninviteUser => govern(Deed::Uninvite(uuid()?)),
             Kind::KickUser => govern(Deed::Kick(uuid()?)),
@@ -151,7 +145,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn join(&self, channel: Cow<'a, str>) -> Result<Join<'a>, Problem<'a>> {
+    fn join(&self, bounds: &Bounds) -> Result<Join<'a>, Problem<'a>> {
+        let channel = match json::given(self.channel_name) {
+            None => None,
+            name => Some(self.name("channel_name", name, bounds)?).filter(|name| !name.is_empty()),
+        };
         let resume = match (self.since, self.epoch) {
             (None, None) => None,
             (since, epoch) => {
@@ -163,7 +161,7 @@ impl<'a> Fields<'a> {
             }
         };
         Ok(Join {
-            channel: (!channel.is_empty()).then_some(channel),
+            channel,
             visibility: self.visibility()?.unwrap_or_default(),
             or_create: self.join_or_create()?,
             resume,
@@ -198,6 +196,9 @@ impl<'a> Fields<'a> {
         raw: Option<&'a RawValue>,
         bounds: &Bounds,
     ) -> Result<Cow<'a, str>, Problem<'a>> {
+        if json::given(raw).is_none() {
+            return Err(Problem::Missing { field });
+        }
         match text_of(field, raw)? {
             name if name.len() > bounds.name_bytes_max as usize => {
                 Err(Problem::TooLong { field, limit: bounds.name_bytes_max })
@@ -473,7 +474,10 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(matches!(only(r#"{"action":"send channel","message":"x"}"#), Action::Say { .. }));
+        assert!(matches!(
+            only(r#"{"action":"send channel","channel_name":"","message":"x"}"#),
+            Action::Say { .. }
+        ));
         assert!(matches!(only(r#"{"action":"subscribe_presences"}"#), Action::Custom { .. }));
     }
 
@@ -489,10 +493,20 @@ mod tests {
                 r#""join_channel","visibility":"secret""#,
                 "Invalid value for 'visibility': expected public, protected or private",
             ),
-            (r#""history","since":-1"#, "Invalid value for 'since': expected a whole number, 0 or more"),
-            (r#""history","limit":1e999"#, "Invalid value for 'limit': expected a whole number, 0 or more"),
-            (r#""message_channel","message":{}"#, "Invalid value for 'message': expected a string"),
+            (
+                r#""history","channel_name":"a","since":-1"#,
+                "Invalid value for 'since': expected a whole number, 0 or more",
+            ),
+            (
+                r#""history","channel_name":"a","limit":1e999"#,
+                "Invalid value for 'limit': expected a whole number, 0 or more",
+            ),
+            (
+                r#""message_channel","channel_name":"a","message":{}"#,
+                "Invalid value for 'message': expected a string",
+            ),
             (r#""kick_user","channel_name":"a""#, "Missing field 'uuid'"),
+            (r#""message_channel","channel_name":null"#, "Missing field 'channel_name'"),
             (r#""set_visibility","channel_name":"a""#, "Missing field 'visibility'"),
             (
                 r#""leave_channel","channel_name":"12345678901""#,

@@ -30,7 +30,7 @@ impl<A: Application> Hub<A> {
             None => Cow::Owned(random_name(cx)),
         };
         if name.starts_with(CONVERSATION) {
-            return self.core.join_conversation(cx, id, name, join.resume);
+            return self.core.join_conversation(id, name, join.resume);
         }
         let found = self.core.gatherings.find(Space::Channel, &name);
         match found {

@@ -27,6 +27,10 @@ impl<A: Application> Hub<A> {
             log::warn!(connection:% = id, address:% = address, status = refusal.status(); "push refused");
             return Answer::Respond(refusal);
         }
+        let has_length = request.lines("Content-Length").next().is_some();
+        if !has_length && request.lines("Transfer-Encoding").next().is_none() {
+            return Answer::Respond(failure(411, "there is no message: send one with its Content-Length"));
+        }
         let Some(body) = request.body() else {
             return Answer::AwaitBody { bytes_max: self.core.limits.json_message_bytes_max };
         };
