@@ -16,6 +16,8 @@ mod peer;
 mod play;
 #[path = "dialects/proof.rs"]
 mod proof;
+#[path = "dialects/secrets.rs"]
+mod secrets;
 #[path = "hostile/server.rs"]
 #[allow(dead_code, reason = "the hostile client's server can do more than is wanted here")]
 mod server;

@@ -1,13 +1,12 @@
 //! Connections that are lost, that come and go at once, or that will not stop.
 
 use crate::{
-    client::{behind, expect_ack, hear, hear_json, join, open, open_actions, say},
+    client::{behind, hear, hear_json, join, open, open_actions, say},
     load::UsersFile,
     peer::{Peer, frame},
     server::{Server, wait_until},
 };
 use serde_json::{Value, json};
-use std::fs;
 
 /// Members that are lost in one test.
 const LOST: usize = 10;
@@ -204,18 +203,4 @@ fn who_floods_on_and_on_is_closed_with_1008() {
     let _ = sending.join().expect("it does not panic");
     // Another connection is none the worse for it.
     join(&mut open_actions(&server, ""), "c");
-}
-
-#[test]
-fn the_admin_password_may_be_in_a_file() {
-    let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let path = path.join(format!("admin-{}", std::process::id()));
-    fs::write(&path, "from a file\n").expect("it can be written");
-    let server = Server::spawn(&["--admin-password-file", path.to_str().expect("UTF-8")]);
-    fs::remove_file(&path).expect("it was written");
-    let mut peer = open_actions(&server, "");
-    say(&mut peer, r#"[{"action":"authenticate","token":"admin:from a file"}]"#);
-    expect_ack(&mut peer);
-    say(&mut peer, r#"[{"action":"authenticate","token":"admin:from a file\n"}]"#);
-    assert_eq!(hear_json(&mut peer)["message"], "Invalid auth token");
 }

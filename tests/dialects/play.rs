@@ -16,6 +16,7 @@ use std::{
     path::PathBuf,
     process,
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 /// What a connection received.
@@ -58,6 +59,9 @@ struct Play {
     /// Something happened whose effect is not ordered by any connection: a reset, a signal.
     loose: bool,
 }
+
+/// How long the end of a server may take whose clients have all answered: less than the 5 s it would wait for them.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Plays it; what went wrong, and in which line.
 pub fn play(transcript: &Transcript) -> Result<(), String> {
@@ -129,9 +133,10 @@ impl Play {
             self.loose = true;
         } else if line.has("exit") {
             let code: Option<i32> = line.need("exit");
+            let begun = Instant::now();
             let status = self.server.expect_exit();
-            if status.code() != code {
-                return Err(format!("the server ended with {status:?}"));
+            if status.code() != code || begun.elapsed() > AT_ONCE {
+                return Err(format!("the server ended with {status:?} after {:?}", begun.elapsed()));
             }
         } else if line.has("users") {
             fs::write(&self.users, users(line)).expect("it was written before");

@@ -14,7 +14,9 @@ pub struct Server {
     child: Child,
     /// One a listener, in the order of the flags.
     addresses: Vec<SocketAddr>,
-    log: Option<JoinHandle<String>>,
+    /// What it has said on stderr so far, and who listens to that until it ends.
+    log: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
     exited: bool,
 }
 
@@ -69,14 +71,17 @@ impl Server {
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("it is piped");
         let (found, address) = channel();
-        let log = std::thread::spawn(move || read_log(BufReader::new(stderr), &found));
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        let listening = std::thread::spawn(move || read_log(BufReader::new(stderr), &found, &kept));
         let addresses: Result<_, _> = dialects.iter().map(|_| address.recv_timeout(PATIENCE)).collect();
         match addresses {
-            Ok(addresses) => Server { child, addresses, log: Some(log), exited: false },
+            Ok(addresses) => Server { child, addresses, log, listening: Some(listening), exited: false },
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("the server with {flags:?} does not listen: {}", log.join().unwrap_or_default());
+                let _ = listening.join();
+                panic!("the server with {flags:?} does not listen: {}", lock(&log));
             }
         }
     }
@@ -132,6 +137,11 @@ impl Server {
         let response = peer.send(request).expect_upgrade();
         peer.expect_echo(b"open");
         response
+    }
+
+    /// What it has said on stderr so far.
+    pub fn logged(&self) -> String {
+        lock(&self.log).clone()
     }
 
     /// Sends a signal by its name.
@@ -193,7 +203,8 @@ impl Drop for Server {
         let died = if self.exited { None } else { self.child.try_wait().ok().flatten() };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
+        let _ = self.listening.take().map(JoinHandle::join);
+        let log = self.logged();
         if !std::thread::panicking() {
             assert!(died.is_none(), "the server died ({died:?}): {log}");
             assert!(!log.contains("panicked"), "the server panicked: {log}");
@@ -213,8 +224,11 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>) -> String {
-    let mut log = String::new();
+fn lock(log: &Mutex<String>) -> MutexGuard<'_, String> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>, log: &Mutex<String>) {
     for line in stderr.lines().map_while(Result::ok) {
         if let Some((_, rest)) = line.split_once("listening on ") {
             let word =
@@ -223,8 +237,8 @@ fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>) -> String {
                 let _ = found.send(address);
             }
         }
+        let mut log = lock(log);
         log.push_str(&line);
         log.push('\n');
     }
-    log
 }
