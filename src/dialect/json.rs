@@ -217,6 +217,8 @@ pub(crate) fn put_value(raw: &RawValue, out: &mut String) {
             }
             out.push(']');
         }
+        // A surrogate may be a lone one, which not every parser takes.
+        Some(b'"') if json.contains("\\u") => put_text(&text(raw).unwrap_or_default(), out),
         _ => out.push_str(json),
     }
 }
@@ -305,6 +307,14 @@ mod tests {
         let mut out = String::new();
         put_text(&every, &mut out);
         assert_eq!(serde_json::from_str::<String>(&out).unwrap(), every);
+    }
+
+    #[test]
+    fn what_is_sent_on_has_no_duplicate_keys_and_no_lone_surrogates_on_any_level() {
+        let json = r#" { "a" : [ {"b":1, "b" : "\ud800x"}, "\u00e9" ], "\udfff":null, "a\u0000":-0.0e+5 } "#;
+        let mut out = String::new();
+        put_value(serde_json::from_str(json).unwrap(), &mut out);
+        assert_eq!(out, "{\"a\":[{\"b\":\"\u{fffd}x\"},\"é\"],\"\u{fffd}\":null,\"a\\u0000\":-0.0e+5}");
     }
 
     #[test]
