@@ -143,7 +143,8 @@ fn another_end_fails() {
         fails(&format!("{close}\n{{\"to\":\"a\",\"closed\":{told}}}"), "a: Close");
     }
     fails(&format!("{close}\n{{\"to\":\"a\",\"closed\":[4001,\"bye\"],\"unclean\":true}}"), "a: Close");
-    fails("{\"signal\":\"TERM\"}\n{\"exit\":1}", "the server ended with");
+    let stopped = "{\"signal\":\"TERM\"}\n{\"to\":[\"a\",\"b\"],\"closed\":[1001,\"$any\"]}";
+    fails(&format!("{stopped}\n{{\"exit\":1}}"), "the server ended with");
 }
 
 #[test]
