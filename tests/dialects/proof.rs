@@ -153,7 +153,7 @@ fn another_handshake_fails() {
     fails(r#"{"open":"c","offers":["x"]}"#, "agreed on Some(\"x\"), not None");
     fails(r#"{"open":"c","offers":["x"],"agreed":"y"}"#, "not Some(\"y\")");
     fails(r#"{"open":"c","fields":["Bad Name: 1"]}"#, "no upgrade");
-    fails(r#"{"http":["GET / HTTP/1.1"],"status":200}"#, "not 200 but");
+    fails(r#"{"http":["GET / HTTP/1.1"],"status":299}"#, "not 299 but");
 }
 
 #[test]
