@@ -51,7 +51,8 @@ impl Server {
     }
 
     fn start(mut command: Command, flags: &[&str]) -> Server {
-        command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
+        // Without pages a plain request is one that should have been an upgrade.
+        command.args(["serve", "--listen", "127.0.0.1:0", "--no-pages"]).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("it is piped");
