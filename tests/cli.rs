@@ -31,7 +31,8 @@ fn help(arguments: &[&str]) -> String {
 /// The fields of a struct, by its `Debug`.
 fn fields(of: impl Debug) -> Vec<String> {
     let text = format!("{of:#?}");
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')));
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')));
     lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
 }
 

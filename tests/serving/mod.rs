@@ -14,6 +14,7 @@ use std::{
 pub fn sockeye(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("SOCKEYE_ADMIN_PASSWORD");
     command
 }
 
@@ -44,7 +45,11 @@ pub struct Serving {
 
 impl Serving {
     pub fn start(arguments: &[&str]) -> Serving {
-        let mut child = sockeye(&[&["serve"], arguments].concat()).spawn().expect("the binary starts");
+        Serving::spawn(sockeye(&[&["serve"], arguments].concat()))
+    }
+
+    pub fn spawn(mut command: Command) -> Serving {
+        let mut child = command.spawn().expect("the binary starts");
         let pipe = BufReader::new(child.stderr.take().expect("it is piped"));
         let (line, stderr) = mpsc::channel();
         thread::spawn(move || pipe.lines().map_while(Result::ok).try_for_each(|said| line.send(said)));
@@ -61,6 +66,17 @@ impl Serving {
                 line
             }
             Err(error) => panic!("a further line on stderr: {error}, after {:?}", self.said),
+        }
+    }
+
+    /// The first of the next lines that has this in it.
+    #[track_caller]
+    pub fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.line();
+            if line.contains(text) {
+                return line;
+            }
         }
     }
 
