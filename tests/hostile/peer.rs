@@ -9,7 +9,7 @@ use std::time::Duration;
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The request of RFC 6455 §1.3, as small as it gets. The scripts of `handshake` are alterations of it.
-pub const UPGRADE: &[u8] = b"GET /chat HTTP/1.1\r\n\
+pub const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\n\
     Host: server.example.com\r\n\
     Upgrade: websocket\r\n\
     Connection: Upgrade\r\n\
