@@ -3,45 +3,21 @@
 #[path = "hostile/peer.rs"]
 #[allow(dead_code, reason = "the hostile client's peer can do more than is wanted here")]
 mod peer;
+mod serving;
 mod tool;
 
 use peer::{PATIENCE, Peer};
-use sockeye::{Keepalive, Limits};
+use serving::{Serving, expect_usage, output, sockeye};
+use sockeye::{ActionLimits, Keepalive, Limits};
 use std::{
     fmt::Debug,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::unix::{fs::FileTypeExt, net::UnixStream},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
-    thread,
     time::{Duration, Instant},
 };
-use tool::{finish, signal};
-
-fn sockeye(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs it to its end, which is to come by itself.
-fn output(arguments: &[&str]) -> Output {
-    finish(sockeye(arguments).spawn().expect("the binary starts"))
-}
-
-/// It exits with 2, writes nothing to stdout, and names all of `words` on stderr.
-#[track_caller]
-fn expect_usage(arguments: &[&str], words: &[&str]) {
-    let output = output(arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{arguments:?} says {stderr}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{arguments:?}");
-    for word in words {
-        assert!(stderr.contains(word), "{arguments:?} should name {word:?}, and says: {stderr}");
-    }
-}
+use tool::signal;
 
 fn help(arguments: &[&str]) -> String {
     let output = output(arguments);
@@ -50,84 +26,13 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("a text")
 }
 
-/// A running `sockeye serve`. Dropping it kills the process.
-struct Serving {
-    child: Child,
-    stderr: Receiver<String>,
-    /// What was said so far.
-    said: String,
-}
-
-impl Serving {
-    fn start(arguments: &[&str]) -> Serving {
-        let mut child = sockeye(&[&["serve"], arguments].concat()).spawn().expect("the binary starts");
-        let pipe = BufReader::new(child.stderr.take().expect("it is piped"));
-        let (line, stderr) = mpsc::channel();
-        thread::spawn(move || pipe.lines().map_while(Result::ok).try_for_each(|said| line.send(said)));
-        Serving { child, stderr, said: String::new() }
-    }
-
-    /// The next line on stderr.
-    #[track_caller]
-    fn line(&mut self) -> String {
-        match self.stderr.recv_timeout(PATIENCE) {
-            Ok(line) => {
-                self.said.push_str(&line);
-                self.said.push('\n');
-                line
-            }
-            Err(error) => panic!("a further line on stderr: {error}, after {:?}", self.said),
-        }
-    }
-
-    /// The next address it says it listens on.
-    #[track_caller]
-    fn listening(&mut self) -> String {
-        let line = self.line();
-        let (_, rest) =
-            line.split_once("listening on ").unwrap_or_else(|| panic!("where it listens: {line:?}"));
-        let address = rest.split_once(": ").map_or(rest, |(address, _)| address);
-        address.split(' ').next().unwrap_or_default().to_owned()
-    }
-
-    #[track_caller]
-    fn listening_ip(&mut self) -> SocketAddr {
-        let address = self.listening();
-        address.parse().unwrap_or_else(|_| panic!("an address and port: {address:?}"))
-    }
-
-    /// Waits for the process to end by itself: its exit code.
-    #[track_caller]
-    fn exit_code(&mut self) -> Option<i32> {
-        loop {
-            match self.stderr.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    self.said.push_str(&line);
-                    self.said.push('\n');
-                }
-                // stderr ends with the process.
-                Err(RecvTimeoutError::Disconnected) => {
-                    return self.child.wait().expect("it is our child").code();
-                }
-                Err(RecvTimeoutError::Timeout) => panic!("it does not end, after {:?}", self.said),
-            }
-        }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 // ---------------------------------------------------------------------- help
 
 /// The fields of a struct, by its `Debug`.
 fn fields(of: impl Debug) -> Vec<String> {
     let text = format!("{of:#?}");
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    "));
+    let lines =
+        text.lines().filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')));
     lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
 }
 
@@ -145,8 +50,10 @@ fn help_and_version_suffice_to_begin() {
 #[test]
 fn serve_help_lists_every_limit_as_a_flag_with_unit_default_and_consequence() {
     let text = help(&["serve", "--help"]);
-    let names = [fields(Limits::default()), fields(Keepalive::default())].concat();
-    assert!(names.len() >= 20, "{names:?}");
+    let mut names = [fields(Limits::default()), fields(Keepalive::default())].concat();
+    names.retain(|name| name != "actions");
+    names.extend(fields(ActionLimits::default()));
+    assert!(names.len() >= 36, "{names:?}");
     let missing: Vec<_> = names
         .iter()
         .map(|name| format!("--{} <", name.replace('_', "-")))
@@ -156,7 +63,7 @@ fn serve_help_lists_every_limit_as_a_flag_with_unit_default_and_consequence() {
     for word in ["--listen", "[=DIALECT]", "unix:PATH", "echo", "--origin", "SIGTERM", "1009", "503"] {
         assert!(text.contains(word), "serve --help should name {word:?}: {text}");
     }
-    assert!(text.matches("[default: ").count() >= 18, "each flag says its default: {text}");
+    assert!(text.matches("[default: ").count() >= 34, "each flag says its default: {text}");
 }
 
 // ---------------------------------------------------------------------- exit code 2

@@ -24,7 +24,7 @@ pub(super) fn escaped(text: &str) -> String {
 
 /// Whether a terminal does something else with it than show it: the controls of both sets, and what turns the
 /// direction of text, by which a line can be made to read as another.
-fn is_obeyed(character: char) -> bool {
+pub(super) fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -203,6 +203,25 @@ pub struct Post<'a> {
     pub malformed_recipients: bool,
 }
 
+impl<'a> Post<'a> {
+    /// A message to a group, whose members are those without a group where it has no name.
+    ///
+    /// ```
+    /// let post = sockeye::hub::Post::to_group("news", "announcement", "it rains");
+    /// assert!(post.recipients.is_empty());
+    /// ```
+    pub fn to_group(group: &'a str, action: &'a str, message: &'a str) -> Post<'a> {
+        Post {
+            action: action.into(),
+            message: message.into(),
+            group: group.into(),
+            user: Cow::Borrowed(""),
+            recipients: Vec::new(),
+            malformed_recipients: false,
+        }
+    }
+}
+
 /// Whom a [`Post`] is for, or not.
 #[derive(Debug)]
 pub struct Recipient<'a> {

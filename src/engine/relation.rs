@@ -81,8 +81,8 @@ impl<M> Relation<M> {
     pub(crate) fn get(&self, peer: u32, set: u32) -> Option<&M> {
         // A peer that was never in any set may be beyond the end of `peers`: whether it is in this one comes first.
         let place = self.membership_of(peer, set)?;
-        let Membership { set, member } = self.peers[peer as usize][place];
-        Some(&self.sets[set as usize][member as usize].data)
+        let membership = self.peers[peer as usize][place];
+        Some(&self.sets[set as usize][membership.member as usize].data)
     }
 
     /// Whether each membership leads to its member, and each member to its membership.
@@ -161,6 +161,10 @@ mod tests {
             assert_eq!(relation.remove(peer, 1), None);
         }
         assert_eq!(relation.remove(1, 4), Some(104));
+        #[cfg(feature = "hub")]
+        assert_eq!((relation.get(2, 4), relation.get(1, 4), relation.get(99, 4)), (None, None, None));
+        #[cfg(feature = "hub")]
+        assert!(relation.get(4, 4) == Some(&404) && relation.is_consistent());
         for set in 0..10u32 {
             let want: Vec<_> = (0..20)
                 .filter(|peer| peer % 3 != 0 && (peer + set) % 3 != 0 && (*peer, set) != (1, 4))

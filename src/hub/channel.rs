@@ -30,7 +30,7 @@ impl<A: Application> Hub<A> {
             None => Cow::Owned(random_name(cx)),
         };
         if name.starts_with(CONVERSATION) {
-            return self.core.join_conversation(cx, id, name, join.resume);
+            return self.core.join_conversation(id, name, join.resume);
         }
         let found = self.core.gatherings.find(Space::Channel, &name);
         match found {
@@ -159,6 +159,12 @@ impl<A: Application> Hub<A> {
                 put_deed("set_visibility", &channel, Some(("visibility", visibility.as_str())), &mut data);
             }
             Deed::Close => {
+                // Who watches is told of the end, and not of everybody's leaving.
+                if let Some(watchers) = self.core.gatherings.find(Space::Presence, &channel) {
+                    for id in self.core.gatherings.ids(watchers).collect::<Vec<_>>() {
+                        self.core.gatherings.leave(watchers, id);
+                    }
+                }
                 let seats: Vec<_> = self.core.gatherings.ids(set).collect();
                 self.expel(cx, set, &channel, &seats, "closed");
                 put_deed("close_channel", &channel, None, &mut data);

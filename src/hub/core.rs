@@ -74,6 +74,8 @@ pub(super) struct Correspondent {
     pub(super) user: Option<Box<str>>,
     /// Its first message has come.
     pub(super) has_written: bool,
+    /// It was told what was said before.
+    pub(super) is_greeted: bool,
 }
 
 /// What was not done, since the start.

@@ -136,7 +136,7 @@ impl<A: Application> Hub<A> {
     // ------------------------------------------------------------------ dialects
 
     /// A connection's dialect is decided, now or by its handshake.
-    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect) {
+    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, has_written: bool) {
         if dialect.is_json() && self.core.client(id).is_none() {
             let mut client = self.core.client_for(cx);
             if dialect == Dialect::Envelope {
@@ -146,7 +146,7 @@ impl<A: Application> Hub<A> {
         }
         self.core.speaks[id.index()] = Some(dialect);
         match dialect {
-            Dialect::Envelope => self.enter_groups(cx, id),
+            Dialect::Envelope => self.enter_groups(cx, id, has_written),
             Dialect::Chat => self.core.enter_chat(cx, id),
             Dialect::Room => self.enter_room(cx, id),
             Dialect::Actions | Dialect::Echo => {}
@@ -180,7 +180,7 @@ impl<A: Application> Hub<A> {
             Message::Binary(_) => Dialect::Echo,
         };
         log::debug!(connection:% = id, dialect:% = dialect; "dialect decided");
-        self.begin(cx, id, dialect);
+        self.begin(cx, id, dialect, true);
         self.on_message(cx, id, message);
     }
 
@@ -198,6 +198,7 @@ impl<A: Application> Hub<A> {
         dialect.decode(text, &self.core.bounds, &mut requests);
         if requests.is_empty() {
             self.core.counters.ignored += 1;
+            log::debug!(connection:% = id, dialect:% = dialect; "message ignored: it could not be read");
             if self.is_allowed(cx, id) == Verdict::Flood {
                 self.end_flood(cx, id);
             }
@@ -288,7 +289,10 @@ impl<A: Application> Hub<A> {
             Ok(_) => {}
             Err(problem) => {
                 self.core.counters.refused += 1;
-                log::info!(connection:% = id, problem = problem.name(); "action refused");
+                // What a flood is refused is said once, where it begins.
+                if !matches!(problem, Problem::TooFast { .. }) {
+                    log::info!(connection:% = id, problem = problem.name(); "action refused");
+                }
                 self.core.tell(cx, id, &Notice::Problem(&problem), request);
             }
         }
@@ -304,6 +308,9 @@ impl<A: Application> Hub<A> {
             .map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
         if verdict != Verdict::Allowed {
             self.core.counters.too_fast += 1;
+        }
+        if let Verdict::Refused { first: true } = verdict {
+            log::warn!(connection:% = id; "too many actions: refused until there are fewer");
         }
         verdict
     }
@@ -324,12 +331,14 @@ impl<A: Application> Hub<A> {
     fn joined(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
         let user = self.core.client(id).and_then(|client| client.user.clone());
         let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        log::debug!(connection:% = id, place:? = place; "joined");
         self.application.on_join(&mut HubContext { core: &mut self.core, cx }, &caller, place);
     }
 
     fn left(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
         let user = self.core.client(id).and_then(|client| client.user.clone());
         let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        log::debug!(connection:% = id, place:? = place; "left");
         self.application.on_leave(&mut HubContext { core: &mut self.core, cx }, &caller, place);
     }
 
@@ -366,7 +375,7 @@ impl<A: Application> Handler for Hub<A> {
 
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
         if let Some(Some(dialect)) = self.core.speaks.get(id.index()).copied() {
-            self.begin(cx, id, dialect);
+            self.begin(cx, id, dialect, false);
         }
     }
 

@@ -87,7 +87,9 @@ impl Core {
     /// One's own channels, then those that are public.
     pub(super) fn list_channels<'a>(&self, id: ConnId) -> Outcome<'a> {
         let own = self.gatherings.of(id, Space::Channel);
-        let others = self.gatherings.all(Space::Channel).filter(|&set| {
+        // Private channels cost a look too, so there is an end to looking.
+        let looked_at = self.gatherings.all(Space::Channel).take(self.limits.listed_max as usize * 10);
+        let others = looked_at.filter(|&set| {
             self.gatherings.channel(set).visibility == Visibility::Public
                 && self.gatherings.seat(set, id).is_none()
         });

@@ -20,15 +20,23 @@ impl<A: Application> Hub<A> {
         if request.method() != "POST" {
             return Answer::Respond(failure(405, "only POST is understood here").header("Allow", "POST"));
         }
-        let is_local = cx.peer(id).and_then(|peer| peer.address).is_some_and(|at| is_loopback(at.ip()));
+        let address = cx.peer(id).and_then(|peer| peer.address);
+        let is_local = address.is_some_and(|at| is_loopback(at.ip()));
         if let Err(refusal) = may_push(request, is_local, self.core.settings.admin_password.as_ref()) {
+            let address = address.map_or_else(|| "unix".to_owned(), |at| at.to_string());
+            log::warn!(connection:% = id, address:% = address, status = refusal.status(); "push refused");
             return Answer::Respond(refusal);
+        }
+        let has_length = request.lines("Content-Length").next().is_some();
+        if !has_length && request.lines("Transfer-Encoding").next().is_none() {
+            return Answer::Respond(failure(411, "there is no message: send one with its Content-Length"));
         }
         let Some(body) = request.body() else {
             return Answer::AwaitBody { bytes_max: self.core.limits.json_message_bytes_max };
         };
         let text = std::str::from_utf8(body).unwrap_or_default();
         let Some(post) = envelope::parse(text, &self.core.bounds) else {
+            log::info!(connection:% = id, status = 400; "push refused");
             return Answer::Respond(failure(
                 400,
                 "the body is no message: it is to be a JSON object with the strings action, message, groupId, userId \
@@ -36,8 +44,10 @@ impl<A: Application> Hub<A> {
             ));
         };
         let heard = self.core.post(cx, &post, &post.user);
+        let delivered = u64::from(heard.queued + heard.backlogged);
+        log::info!(connection:% = id, delivered; "message pushed");
         let mut answer = String::from("{\"status\":\"ok\",\"delivered\":");
-        json::put_number(u64::from(heard.queued + heard.backlogged), &mut answer);
+        json::put_number(delivered, &mut answer);
         answer.push('}');
         Answer::Respond(with_json(200, answer))
     }

@@ -11,20 +11,20 @@ use crate::server::shared;
 #[test]
 fn rfc9112_s3_2_2_an_absolute_target_upgrades_whatever_its_case() {
     for target in [
-        "http://server.example.com/chat",
+        "http://server.example.com/echo",
         "https://other.example:8443/",
         "ws://a/b?c",
         "wss://[::1]:9/",
         "WS://a/b",
     ] {
-        upgrades(&altered(b"/chat", target.as_bytes()));
+        upgrades(&altered(b"/echo", target.as_bytes()));
     }
 }
 
 #[test]
 fn rfc9112_s3_2_2_an_absolute_target_may_lack_a_path() {
-    upgrades(&altered(b"/chat", b"ws://server.example.com"));
-    upgrades(&altered(b"/chat", b"ws://server.example.com?query"));
+    upgrades(&altered(b"/echo", b"ws://server.example.com"));
+    upgrades(&altered(b"/echo", b"ws://server.example.com?query"));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn rfc9112_s2_2_empty_lines_before_the_request_are_ignored() {
 #[test]
 fn rfc9110_s5_1_field_names_are_read_in_any_case() {
     upgrades(
-        b"GET /chat HTTP/1.1\r\nHOST: server.example.com\r\nupgrade: websocket\r\ncOnNeCtIoN: Upgrade\r\n\
+        b"GET /echo HTTP/1.1\r\nHOST: server.example.com\r\nupgrade: websocket\r\ncOnNeCtIoN: Upgrade\r\n\
         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nSEC-WEBSOCKET-VERSION: 13\r\n\r\n",
     );
 }
@@ -44,7 +44,7 @@ fn rfc9110_s5_1_field_names_are_read_in_any_case() {
 #[test]
 fn rfc9110_s5_5_white_space_around_values_is_not_part_of_them() {
     upgrades(
-        b"GET /chat HTTP/1.1\r\nHost:server.example.com\r\nUpgrade:\twebsocket\t \r\nConnection:   Upgrade  \r\n\
+        b"GET /echo HTTP/1.1\r\nHost:server.example.com\r\nUpgrade:\twebsocket\t \r\nConnection:   Upgrade  \r\n\
         Sec-WebSocket-Key: \t dGhlIHNhbXBsZSBub25jZQ== \t\r\nSec-WebSocket-Version:13 \r\n\r\n",
     );
 }
@@ -128,18 +128,18 @@ fn rfc9112_s2_3_what_is_no_http_version_is_refused() {
 
 #[test]
 fn rfc9112_s3_a_request_line_of_two_words_is_refused() {
-    refused(&altered(LINE, b"GET /chat\r\n"), &[400, 505]);
+    refused(&altered(LINE, b"GET /echo\r\n"), &[400, 505]);
     refused(&altered(LINE, b"GET\r\n"), &[400, 405]);
 }
 
 #[test]
 fn rfc9112_s3_other_white_space_in_the_request_line_is_400() {
     for line in [
-        b"GET  /chat HTTP/1.1\r\n".as_slice(),
-        b"GET /chat  HTTP/1.1\r\n",
-        b"GET /chat HTTP/1.1 \r\n",
-        b" GET /chat HTTP/1.1\r\n",
-        b"GET\t/chat\tHTTP/1.1\r\n",
+        b"GET  /echo HTTP/1.1\r\n".as_slice(),
+        b"GET /echo  HTTP/1.1\r\n",
+        b"GET /echo HTTP/1.1 \r\n",
+        b" GET /echo HTTP/1.1\r\n",
+        b"GET\t/echo\tHTTP/1.1\r\n",
         b"GET  HTTP/1.1\r\n",
         b"GET /a b HTTP/1.1\r\n",
         b"GET /a\x0bb HTTP/1.1\r\n",
@@ -151,7 +151,7 @@ fn rfc9112_s3_other_white_space_in_the_request_line_is_400() {
 #[test]
 fn rfc9112_s3_2_controls_in_the_target_are_400() {
     for target in [b"/\0".as_slice(), b"/a\x01", b"/\x7f", b"/\x1b[2J", b"/a\tb"] {
-        refused(&altered(b"/chat", target), &[400]);
+        refused(&altered(b"/echo", target), &[400]);
     }
 }
 
@@ -160,21 +160,21 @@ fn rfc9112_s3_2_a_target_of_another_form_is_400() {
     for target in
         ["*", "server.example.com:80", "chat", "?query", ":80", "http:/x", "ftp://a/b", "file:///etc/passwd"]
     {
-        refused(&altered(b"/chat", target.as_bytes()), &[400]);
+        refused(&altered(b"/echo", target.as_bytes()), &[400]);
     }
 }
 
 #[test]
 fn rfc9110_s4_2_1_an_absolute_target_without_a_host_is_400() {
-    refused(&altered(b"/chat", b"http:///chat"), &[400]);
-    refused(&altered(b"/chat", b"ws://"), &[400]);
+    refused(&altered(b"/echo", b"http:///echo"), &[400]);
+    refused(&altered(b"/echo", b"ws://"), &[400]);
 }
 
 #[test]
 fn s3_a_fragment_in_the_target_is_400() {
-    refused(&altered(b"/chat", b"/chat#there"), &[400]);
-    refused(&altered(b"/chat", b"/#"), &[400]);
-    refused(&altered(b"/chat", b"ws://a/b#c"), &[400]);
+    refused(&altered(b"/echo", b"/echo#there"), &[400]);
+    refused(&altered(b"/echo", b"/#"), &[400]);
+    refused(&altered(b"/echo", b"ws://a/b#c"), &[400]);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn rfc9112_s3_2_an_invalid_host_is_400() {
 #[test]
 fn rfc9112_s3_2_an_absolute_target_does_not_stand_in_for_host() {
     let request = altered(HOST, b"");
-    let request = [b"GET ws://server.example.com/chat HTTP/1.1\r\n", &request[LINE.len()..]].concat();
+    let request = [b"GET ws://server.example.com/echo HTTP/1.1\r\n", &request[LINE.len()..]].concat();
     refused(&request, &[400]);
 }
 
@@ -251,7 +251,7 @@ fn rfc9112_s3_2_an_absolute_target_does_not_stand_in_for_host() {
 #[test]
 fn rfc9112_s2_2_a_bare_line_feed_is_400() {
     refused(&altered(b"websocket\r\n", b"websocket\n"), &[400]);
-    refused(&altered(LINE, b"GET /chat HTTP/1.1\n"), &[400]);
+    refused(&altered(LINE, b"GET /echo HTTP/1.1\n"), &[400]);
     refused(&[b"\n", UPGRADE].concat(), &[400]);
     refused(b"GET / HTTP/1.1\nHost: a\n\n", &[400]);
 }
@@ -266,7 +266,7 @@ fn rfc9112_s2_2_a_head_that_ends_in_a_bare_line_feed_is_400() {
 fn rfc9112_s2_2_a_bare_carriage_return_is_400() {
     refused(&with(b"X-Split: a\rb\r\n"), &[400]);
     refused(&with(b"X-Split: a\r\r\n"), &[400]);
-    refused(&altered(LINE, b"GET /chat HTTP/1.1\r\r\n"), &[400]);
+    refused(&altered(LINE, b"GET /echo HTTP/1.1\r\r\n"), &[400]);
     refused(&altered(HOST, b"Host: server.example.com\rX: y\r\n"), &[400]);
 }
 

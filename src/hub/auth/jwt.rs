@@ -1,12 +1,16 @@
 //! Signed tokens: JSON Web Tokens in their compact form, RFC 7519 and RFC 7515 §7.1, with what RFC 8725 advises.
 //!
-//! Which algorithm a token is signed with is decided by the key, never by the token. The cryptography is aws-lc's; what
-//! stands here is which part is checked when. Encrypted tokens, and keys that a token brings along, are not for here.
+//! Which algorithm a token is signed with is decided by the key, never by the token. Reading a token and checking its
+//! signature is jsonwebtoken's; what stands here is which keys it is given, and what the claims must say. Encrypted
+//! tokens, and keys that a token brings along, are not for here.
 
 use super::{ADMIN_ID, IDENTITY_BYTES_MAX, Identity, JwtKey, TOKEN_BYTES_MAX};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{
+    Validation, decode, decode_header,
+    errors::{Error, ErrorKind},
+};
 use serde_json::{Map, Value};
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// Checks signed tokens, and says whose they are.
 ///
@@ -46,39 +50,35 @@ impl Jwt {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(JwtFault::TooLong { bytes: token.len() });
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or(JwtFault::Malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(JwtFault::Malformed)?;
-        if payload.contains('.') {
-            return Err(JwtFault::Malformed);
-        }
-        let header = object(header)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| JwtFault::Malformed)?;
-        // RFC 7515 §4.1.11: what is critical must be understood, and nothing of it is.
-        if header.contains_key("crit") {
-            return Err(JwtFault::Critical);
-        }
-        self.check_signature(&header, signed.as_bytes(), &signature)?;
-
-        // Nothing of the payload is looked at before it is known who wrote it.
-        let claims = object(payload)?;
+        let claims = self.signed_claims(token)?;
         self.check_time(&claims, now_unix_ms)?;
         self.check_audience(&claims)?;
         identity(&claims)
     }
 
-    fn check_signature(
-        &self,
-        header: &Map<String, Value>,
-        signed: &[u8],
-        signature: &[u8],
-    ) -> Result<(), JwtFault> {
-        let alg = header.get("alg").and_then(Value::as_str).ok_or(JwtFault::Algorithm)?;
-        let mut keys = self.keys.iter().filter(|key| key.algorithm().is(alg)).peekable();
-        // `none`, and every other algorithm that no key is for.
-        if keys.peek().is_none() {
-            return Err(JwtFault::Algorithm);
+    /// What a token claims, once it is known that one of our keys signed it.
+    fn signed_claims(&self, token: &str) -> Result<Map<String, Value>, JwtFault> {
+        let header = decode_header(token).map_err(|error| match error.kind() {
+            // JSON, but no header of a signature: `alg` is not there, is `none` or is another that is not known.
+            ErrorKind::Json(error) if error.is_data() => JwtFault::Algorithm,
+            _ => fault(&error),
+        })?;
+        // RFC 7515 §4.1.11: what is critical must be understood, and nothing of it is.
+        if header.crit.is_some() {
+            return Err(JwtFault::Critical);
         }
-        if keys.any(|key| key.verify(signed, signature)) { Ok(()) } else { Err(JwtFault::Signature) }
+        let mut refusal = JwtFault::Algorithm;
+        for key in self.keys.iter().filter(|key| key.algorithm().in_header() == header.alg) {
+            match decode(token, key.decoding(), &validation(key)) {
+                Ok(data) => return Ok(data.claims),
+                Err(error) => match fault(&error) {
+                    // Another key may have signed it.
+                    JwtFault::Signature => refusal = JwtFault::Signature,
+                    fault => return Err(fault),
+                },
+            }
+        }
+        Err(refusal)
     }
 
     /// `exp` and `nbf`, RFC 7519 §4.1.4 and §4.1.5: seconds since 1970, with fractions. As floating point, so that no
@@ -121,9 +121,11 @@ pub enum JwtFault {
         /// How long.
         bytes: usize,
     },
-    /// Not three parts of base64url without padding, of which the first two are JSON objects.
+    /// Not three parts of base64url without padding, of which the first two are JSON objects; or with `exp`, `nbf`,
+    /// `sub` or `aud` twice, or a list or an object for one of the first three.
     Malformed,
-    /// Signed in a way that no key is for, or (`none`) not at all.
+    /// Signed in a way that no key is for, or (`none`) not at all. Also where the header is JSON, but not that of a
+    /// signed token: without `alg`, or with a field twice.
     Algorithm,
     /// The header demands something of who reads it (`crit`).
     Critical,
@@ -186,12 +188,22 @@ impl fmt::Display for JwtFault {
 
 impl std::error::Error for JwtFault {}
 
-/// The JSON object in a part of a token.
-fn object(part: &str) -> Result<Map<String, Value>, JwtFault> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| JwtFault::Malformed)?;
-    match serde_json::from_slice(&json) {
-        Ok(Value::Object(object)) => Ok(object),
-        _ => Err(JwtFault::Malformed),
+/// The signature only: jsonwebtoken would take the time from a clock of its own, and to the second.
+fn validation(key: &JwtKey) -> Validation {
+    Validation {
+        required_spec_claims: HashSet::new(),
+        validate_exp: false,
+        validate_nbf: false,
+        validate_aud: false,
+        ..Validation::new(key.algorithm().in_header())
+    }
+}
+
+fn fault(error: &Error) -> JwtFault {
+    match error.kind() {
+        ErrorKind::InvalidSignature => JwtFault::Signature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => JwtFault::Algorithm,
+        _ => JwtFault::Malformed,
     }
 }
 
@@ -231,12 +243,12 @@ fn text<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{JwtAlgorithm, pem},
+        super::{JwtAlgorithm, test_keys},
         *,
     };
     use JwtAlgorithm::{EdDsa, Es256, Hs256, Rs256};
-    use aws_lc_rs::{hmac, rand::SystemRandom, signature as sign};
-    use base64::engine::general_purpose::STANDARD;
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+    use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 
     const SECRET: &[u8] = b"a secret that tests share, 32 and more bytes";
     /// 2026-11-21, in seconds.
@@ -246,50 +258,38 @@ mod tests {
     fn key(algorithm: JwtAlgorithm) -> JwtKey {
         let material = match algorithm {
             Hs256 => SECRET,
-            EdDsa => pem::ED25519_PUBLIC.as_bytes(),
-            Rs256 => pem::RSA_PUBLIC.as_bytes(),
-            Es256 => pem::P256_PUBLIC.as_bytes(),
+            EdDsa => test_keys::ED25519_PUBLIC.as_bytes(),
+            Rs256 => test_keys::RSA_PUBLIC.as_bytes(),
+            Es256 => test_keys::P256_PUBLIC.as_bytes(),
         };
         JwtKey::new(algorithm, material).unwrap()
     }
 
-    fn hmac(secret: &[u8], signed: &str) -> Vec<u8> {
-        hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes()).as_ref().to_vec()
+    fn der(pem: &str) -> Vec<u8> {
+        pem::parse(pem).unwrap().into_contents()
     }
 
-    fn signature(algorithm: JwtAlgorithm, signed: &str) -> Vec<u8> {
-        let der = |pem: &str| {
-            let inside: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-            STANDARD.decode(inside).unwrap()
+    fn hmac(secret: &[u8], signed: &str) -> String {
+        crypto::sign(signed.as_bytes(), &EncodingKey::from_secret(secret), Algorithm::HS256).unwrap()
+    }
+
+    fn signature(algorithm: JwtAlgorithm, signed: &str) -> String {
+        let key = match algorithm {
+            Hs256 => return hmac(SECRET, signed),
+            EdDsa => EncodingKey::from_ed_der(&der(test_keys::ED25519_PRIVATE)),
+            Rs256 => EncodingKey::from_rsa_der(&der(test_keys::RSA_PRIVATE)),
+            Es256 => EncodingKey::from_ec_der(&der(test_keys::P256_PRIVATE)),
         };
-        let random = SystemRandom::new();
-        match algorithm {
-            Hs256 => hmac(SECRET, signed),
-            EdDsa => {
-                let pair = sign::Ed25519KeyPair::from_pkcs8(&der(pem::ED25519_PRIVATE)).unwrap();
-                pair.sign(signed.as_bytes()).as_ref().to_vec()
-            }
-            Rs256 => {
-                let pair = sign::RsaKeyPair::from_pkcs8(&der(pem::RSA_PRIVATE)).unwrap();
-                let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&sign::RSA_PKCS1_SHA256, &random, signed.as_bytes(), &mut signature).unwrap();
-                signature
-            }
-            Es256 => {
-                let algorithm = &sign::ECDSA_P256_SHA256_FIXED_SIGNING;
-                let pair = sign::EcdsaKeyPair::from_pkcs8(algorithm, &der(pem::P256_PRIVATE)).unwrap();
-                pair.sign(&random, signed.as_bytes()).unwrap().as_ref().to_vec()
-            }
-        }
+        crypto::sign(signed.as_bytes(), &key, algorithm.in_header()).unwrap()
     }
 
     fn part(bytes: impl AsRef<[u8]>) -> String {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    fn token_with(header: &str, claims: &str, signature: impl Fn(&str) -> Vec<u8>) -> String {
+    fn token_with(header: &str, claims: &str, signature: impl Fn(&str) -> String) -> String {
         let signed = format!("{}.{}", part(header), part(claims));
-        format!("{signed}.{}", part(signature(&signed)))
+        format!("{signed}.{}", signature(&signed))
     }
 
     fn token(algorithm: JwtAlgorithm, claims: &str) -> String {
@@ -332,17 +332,17 @@ mod tests {
     }
 
     #[test]
-    fn ed25519_has_two_names() {
+    fn ed25519_has_one_name() {
+        // That of RFC 9864 is not jsonwebtoken's.
         let token = token_with(r#"{"alg":"Ed25519"}"#, GOOD, |signed| signature(EdDsa, signed));
-        assert!(jwt(EdDsa).verify(&token, NOW * 1_000).is_ok());
+        assert_eq!(jwt(EdDsa).verify(&token, NOW * 1_000), Err(JwtFault::Algorithm));
     }
 
     #[test]
     fn a_public_key_is_no_secret() {
         // Whoever takes the algorithm from the token takes this one: anybody has the public key.
-        let spki =
-            STANDARD.decode(pem::RSA_PUBLIC.lines().filter(|l| !l.starts_with('-')).collect::<String>());
-        for secret in [pem::RSA_PUBLIC.as_bytes(), pem::RSA_PUBLIC.trim_end().as_bytes(), &spki.unwrap()] {
+        let public = test_keys::RSA_PUBLIC;
+        for secret in [public.as_bytes(), public.trim_end().as_bytes(), &der(public)] {
             let token = token_with(r#"{"alg":"HS256"}"#, GOOD, |signed| hmac(secret, signed));
             assert_eq!(jwt(Rs256).verify(&token, NOW * 1_000), Err(JwtFault::Algorithm));
             // Said to be RS256, it is no signature.
@@ -355,16 +355,20 @@ mod tests {
     fn an_algorithm_without_a_key_is_refused_and_none_always() {
         for alg in ["none", "None", "NONE", "", "hs256", "HS384", "HS512", "RS256", "EdDSA", "PS256"] {
             let header = format!(r#"{{"alg":"{alg}"}}"#);
-            let unsigned = token_with(&header, GOOD, |_| Vec::new());
+            let unsigned = token_with(&header, GOOD, |_| String::new());
             assert!(unsigned.ends_with('.'));
             for token in [unsigned, token_with(&header, GOOD, |signed| signature(Hs256, signed))] {
                 assert_eq!(jwt(Hs256).verify(&token, NOW * 1_000), Err(JwtFault::Algorithm), "{alg}");
             }
         }
-        for header in ["{}", r#"{"alg":1}"#, r#"{"alg":null}"#, r#"{"alg":["HS256"]}"#, r#"{"typ":"HS256"}"#]
-        {
+        for header in ["{}", "[]", r#"{"typ":"HS256"}"#] {
             let token = token_with(header, GOOD, |signed| signature(Hs256, signed));
             assert_eq!(jwt(Hs256).verify(&token, NOW * 1_000), Err(JwtFault::Algorithm), "{header}");
+        }
+        for alg in ["1", "null", r#"["HS256"]"#] {
+            let header = format!(r#"{{"alg":{alg}}}"#);
+            let token = token_with(&header, GOOD, |signed| signature(Hs256, signed));
+            assert_eq!(jwt(Hs256).verify(&token, NOW * 1_000), Err(JwtFault::Malformed), "{header}");
         }
         let mut nothing = jwt(Hs256);
         nothing.keys.clear();
@@ -430,13 +434,30 @@ mod tests {
             format!("{header}.{payload}.{signature}.{signature}.{signature}"),
             format!(" {good}"),
             format!("{good}\n"),
-            format!("{}.{payload}.{signature}", part("[]")),
+            format!("{}.{payload}.{signature}", part("{")),
             format!("{}.{payload}.{signature}", part(b"{\"alg\":\"HS256\xff\"}")),
         ] {
             assert_eq!(jwt(Hs256).verify(&bad, NOW * 1_000), Err(JwtFault::Malformed), "{bad:?}");
         }
         for payload in ["", "7", "[]", "{", "{\"sub\":\"7\"} x", &"[".repeat(4_000)] {
             assert_eq!(claims(&jwt(Hs256), payload), Err(JwtFault::Malformed), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_twice_is_refused() {
+        // Of two, another reader may take the other one.
+        for header in [
+            r#"{"alg":"HS256","alg":"HS256"}"#,
+            r#"{"alg":"HS256","alg":"none"}"#,
+            r#"{"alg":"HS256","crit":null,"crit":["b64"]}"#,
+        ] {
+            let token = token_with(header, GOOD, |signed| signature(Hs256, signed));
+            assert_eq!(jwt(Hs256).verify(&token, NOW * 1_000), Err(JwtFault::Algorithm), "{header}");
+        }
+        for claim in [r#""exp":1e12"#, r#""nbf":1"#, r#""sub":"8""#, r#""aud":"chat""#] {
+            let twice = GOOD.replace('{', &format!("{{{claim},{claim},"));
+            assert_eq!(claims(&jwt(Hs256), &twice), Err(JwtFault::Malformed), "{claim}");
         }
     }
 
@@ -505,11 +526,17 @@ mod tests {
             );
         }
         for claim in ["exp", "nbf"] {
-            for value in ["\"1795219779\"", "null", "true", "[1795219779]"] {
+            let wrong = JwtFault::WrongType { claim };
+            for (value, fault) in [
+                ("\"1795219779\"", wrong),
+                ("null", wrong),
+                ("true", wrong),
+                ("[1795219779]", JwtFault::Malformed),
+            ] {
                 let text = GOOD.replace("\"exp\":1795219779", "\"exp\":1795219779,\"nbf\":1");
                 let old = if claim == "exp" { "\"exp\":1795219779" } else { "\"nbf\":1" };
                 let text = text.replace(old, &format!("\"{claim}\":{value}"));
-                assert_eq!(claims(&jwt, &text), Err(JwtFault::WrongType { claim }), "{text}");
+                assert_eq!(claims(&jwt, &text), Err(fault), "{text}");
             }
         }
     }
@@ -553,8 +580,11 @@ mod tests {
         assert_eq!(claims(&jwt, &with("\"\"")), Err(JwtFault::NoSubject));
         assert_eq!(claims(&jwt, &with("\"admin\"")), Err(JwtFault::ReservedSubject));
         assert_eq!(claims(&jwt, &with("\"\\u0061dmin\"")), Err(JwtFault::ReservedSubject));
-        for sub in ["7", "true", "[\"7\"]", "{}"] {
+        for sub in ["7", "true"] {
             assert_eq!(claims(&jwt, &with(sub)), Err(JwtFault::WrongType { claim: "sub" }), "{sub}");
+        }
+        for sub in ["[\"7\"]", "{}"] {
+            assert_eq!(claims(&jwt, &with(sub)), Err(JwtFault::Malformed), "{sub}");
         }
         let long = "x".repeat(1_024);
         assert_eq!(claims(&jwt, &with(&format!("\"{long}\""))).unwrap().uuid, long);

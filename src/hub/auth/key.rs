@@ -2,13 +2,10 @@
 
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
-    hmac,
     rsa::PublicEncryptingKey,
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, VerificationAlgorithm,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use std::{fmt, str::FromStr};
 
 /// How a token is signed: the ones of RFC 7518 §3.1 and RFC 8037 that are recommended there and in use.
@@ -23,7 +20,7 @@ use std::{fmt, str::FromStr};
 pub enum JwtAlgorithm {
     /// HMAC with SHA-256: whoever can check a token can also make one.
     Hs256,
-    /// Ed25519. Tokens name it `EdDSA` (RFC 8037) or `Ed25519` (RFC 9864).
+    /// Ed25519, which tokens name `EdDSA` (RFC 8037). The name of RFC 9864, `Ed25519`, is not known.
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with SHA-256, of 2,048 to 8,192 bits.
     Rs256,
@@ -42,9 +39,14 @@ impl JwtAlgorithm {
         }
     }
 
-    /// Whether a token whose header says `alg` may be signed so. Names are case-sensitive, RFC 7515 §4.1.1.
-    pub(super) fn is(self, alg: &str) -> bool {
-        alg == self.name() || (self == JwtAlgorithm::EdDsa && alg == "Ed25519")
+    /// What jsonwebtoken calls it.
+    pub(super) fn in_header(self) -> Algorithm {
+        match self {
+            JwtAlgorithm::Hs256 => Algorithm::HS256,
+            JwtAlgorithm::EdDsa => Algorithm::EdDSA,
+            JwtAlgorithm::Rs256 => Algorithm::RS256,
+            JwtAlgorithm::Es256 => Algorithm::ES256,
+        }
     }
 }
 
@@ -92,38 +94,39 @@ impl std::error::Error for UnknownAlgorithm {}
 #[derive(Clone)]
 pub struct JwtKey {
     algorithm: JwtAlgorithm,
-    material: Material,
-}
-
-#[derive(Clone)]
-enum Material {
-    Shared(Box<hmac::Key>),
-    Public(ParsedPublicKey),
+    decoding: DecodingKey,
 }
 
 impl JwtKey {
     /// A key from `material`: for [`JwtAlgorithm::Hs256`] the secret itself, at least [`SECRET_BYTES_MIN`] bytes; for
     /// the others the public key in PEM, as `openssl pkey -pubout` writes it.
     pub fn new(algorithm: JwtAlgorithm, material: &[u8]) -> Result<JwtKey, InvalidKey> {
-        let verification: &'static dyn VerificationAlgorithm = match algorithm {
-            JwtAlgorithm::Hs256 => {
-                let material = Material::Shared(Box::new(shared(material)?));
-                return Ok(JwtKey { algorithm, material });
-            }
-            JwtAlgorithm::EdDsa => &ED25519,
-            JwtAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
-            JwtAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
-        };
-        let der = public_der(material)?;
         let other = |_| InvalidKey::NotOfAlgorithm { algorithm };
-        let key = ParsedPublicKey::new(verification, der).map_err(other)?;
-        if algorithm == JwtAlgorithm::Rs256 {
-            // How many bits it has would else be judged with each token, and each be refused without a reason.
-            let spki: PublicKeyX509Der<'_> =
-                key.as_der().map_err(|_| InvalidKey::NotOfAlgorithm { algorithm })?;
-            PublicEncryptingKey::from_der(spki.as_ref()).map_err(other)?;
-        }
-        Ok(JwtKey { algorithm, material: Material::Public(key) })
+        // jsonwebtoken takes what it is given, and would refuse each token without a reason: aws-lc, which it checks
+        // signatures with, is asked now whether it could with this key.
+        let decoding = match algorithm {
+            JwtAlgorithm::Hs256 => DecodingKey::from_secret(secret(material)?),
+            JwtAlgorithm::EdDsa => {
+                let der = public_der(material)?;
+                ParsedPublicKey::new(&ED25519, &der).map_err(other)?;
+                DecodingKey::from_ed_der(&der)
+            }
+            JwtAlgorithm::Es256 => {
+                let der = public_der(material)?;
+                ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &der).map_err(other)?;
+                DecodingKey::from_ec_der(&der)
+            }
+            JwtAlgorithm::Rs256 => {
+                let der = public_der(material)?;
+                let key = ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).map_err(other)?;
+                // This says nothing of how many bits it has; what encrypts takes just as many.
+                let spki: PublicKeyX509Der<'_> =
+                    key.as_der().map_err(|_| InvalidKey::NotOfAlgorithm { algorithm })?;
+                PublicEncryptingKey::from_der(spki.as_ref()).map_err(other)?;
+                DecodingKey::from_rsa_der(&der)
+            }
+        };
+        Ok(JwtKey { algorithm, decoding })
     }
 
     /// What it is for.
@@ -131,12 +134,9 @@ impl JwtKey {
         self.algorithm
     }
 
-    /// Whether `signature` is this key's below `signed`.
-    pub(super) fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
-        match &self.material {
-            Material::Shared(key) => hmac::verify(key, signed, signature).is_ok(),
-            Material::Public(key) => key.verify_sig(signed, signature).is_ok(),
-        }
+    /// The key as jsonwebtoken takes it.
+    pub(super) fn decoding(&self) -> &DecodingKey {
+        &self.decoding
     }
 }
 
@@ -210,31 +210,26 @@ impl fmt::Display for InvalidKey {
 
 impl std::error::Error for InvalidKey {}
 
-fn shared(secret: &[u8]) -> Result<hmac::Key, InvalidKey> {
+/// `material`, if it can be a secret.
+fn secret(material: &[u8]) -> Result<&[u8], InvalidKey> {
     // A public key that serves as a secret is how anybody signs what RS256 should have refused.
-    if secret.trim_ascii_start().starts_with(PEM_BEGIN.as_bytes()) {
+    if material.trim_ascii_start().starts_with(b"-----BEGIN ") {
         return Err(InvalidKey::SecretIsPem);
     }
-    if secret.len() < SECRET_BYTES_MIN {
-        return Err(InvalidKey::SecretTooShort { bytes: secret.len() });
+    if material.len() < SECRET_BYTES_MIN {
+        return Err(InvalidKey::SecretTooShort { bytes: material.len() });
     }
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    Ok(material)
 }
 
-/// The inside of the one block of PEM in `text`. RFC 7468.
-fn public_der(text: &[u8]) -> Result<Vec<u8>, InvalidKey> {
-    let text = str::from_utf8(text).map_err(|_| InvalidKey::NotPem)?;
-    let (_, block) = text.split_once(PEM_BEGIN).ok_or(InvalidKey::NotPem)?;
-    let (label, block) = block.split_once("-----").ok_or(InvalidKey::NotPem)?;
-    if !["PUBLIC KEY", "RSA PUBLIC KEY"].contains(&label) {
-        return Err(InvalidKey::NotPublic { label: label.chars().take(40).collect() });
+/// The inside of the one block of PEM in `material`. RFC 7468.
+fn public_der(material: &[u8]) -> Result<Vec<u8>, InvalidKey> {
+    let mut blocks = pem::parse_many(material).map_err(|_| InvalidKey::NotPem)?;
+    let (Some(block), true) = (blocks.pop(), blocks.is_empty()) else { return Err(InvalidKey::NotPem) };
+    match block.tag() {
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => Ok(block.into_contents()),
+        label => Err(InvalidKey::NotPublic { label: label.chars().take(40).collect() }),
     }
-    let (inside, rest) = block.split_once(&format!("-----END {label}-----")).ok_or(InvalidKey::NotPem)?;
-    if rest.contains(PEM_BEGIN) {
-        return Err(InvalidKey::NotPem);
-    }
-    let base64: String = inside.split_ascii_whitespace().collect();
-    STANDARD.decode(base64).map_err(|_| InvalidKey::NotPem)
 }
 
 /// Fewest bytes of a secret for HS256: as many as its digest has. RFC 7518 §3.2.
@@ -243,11 +238,9 @@ pub const SECRET_BYTES_MIN: usize = 32;
 const ALGORITHMS: [JwtAlgorithm; 4] =
     [JwtAlgorithm::Hs256, JwtAlgorithm::EdDsa, JwtAlgorithm::Rs256, JwtAlgorithm::Es256];
 
-const PEM_BEGIN: &str = "-----BEGIN ";
-
 #[cfg(test)]
 mod tests {
-    use super::{super::pem, *};
+    use super::{super::test_keys, *};
     use JwtAlgorithm::{EdDsa, Es256, Hs256, Rs256};
 
     fn fault(algorithm: JwtAlgorithm, material: &str) -> InvalidKey {
@@ -256,15 +249,15 @@ mod tests {
 
     #[test]
     fn each_algorithm_takes_its_own_key_and_no_other() {
-        let keys = [
-            (pem::ED25519_PUBLIC, Some(EdDsa)),
-            (pem::P256_PUBLIC, Some(Es256)),
-            (pem::RSA_PUBLIC, Some(Rs256)),
-            (pem::RSA_PKCS1_PUBLIC, Some(Rs256)),
-            (pem::P384_PUBLIC, None),
-            (pem::RSA_1024_PUBLIC, None),
+        let all = [
+            (test_keys::ED25519_PUBLIC, Some(EdDsa)),
+            (test_keys::P256_PUBLIC, Some(Es256)),
+            (test_keys::RSA_PUBLIC, Some(Rs256)),
+            (test_keys::RSA_PKCS1_PUBLIC, Some(Rs256)),
+            (test_keys::P384_PUBLIC, None),
+            (test_keys::RSA_1024_PUBLIC, None),
         ];
-        for (key, its) in keys {
+        for (key, its) in all {
             for algorithm in [EdDsa, Es256, Rs256] {
                 let made = JwtKey::new(algorithm, key.as_bytes());
                 if its == Some(algorithm) {
@@ -281,19 +274,22 @@ mod tests {
         assert!(JwtKey::new(Hs256, &[0xff; 32]).is_ok());
         assert_eq!(fault(Hs256, &"s".repeat(31)), InvalidKey::SecretTooShort { bytes: 31 });
         assert_eq!(fault(Hs256, ""), InvalidKey::SecretTooShort { bytes: 0 });
-        assert_eq!(fault(Hs256, pem::RSA_PUBLIC), InvalidKey::SecretIsPem);
-        assert_eq!(fault(Hs256, &format!("\n {}", pem::P256_PRIVATE)), InvalidKey::SecretIsPem);
+        assert_eq!(fault(Hs256, test_keys::RSA_PUBLIC), InvalidKey::SecretIsPem);
+        assert_eq!(fault(Hs256, &format!("\n {}", test_keys::P256_PRIVATE)), InvalidKey::SecretIsPem);
     }
 
     #[test]
     fn what_is_no_public_key_is_told_by_what_it_is() {
         let label = |label: &str| InvalidKey::NotPublic { label: label.to_owned() };
-        assert_eq!(fault(EdDsa, pem::ED25519_PRIVATE), label("PRIVATE KEY"));
-        assert!(fault(EdDsa, pem::ED25519_PRIVATE).to_string().contains("openssl pkey -pubout"));
-        assert_eq!(fault(Rs256, "-----BEGIN CERTIFICATE-----\nAA==\n"), label("CERTIFICATE"));
+        assert_eq!(fault(EdDsa, test_keys::ED25519_PRIVATE), label("PRIVATE KEY"));
+        assert!(fault(EdDsa, test_keys::ED25519_PRIVATE).to_string().contains("openssl pkey -pubout"));
+        assert_eq!(
+            fault(Rs256, "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"),
+            label("CERTIFICATE")
+        );
         let inside = "-----BEGIN PUBLIC KEY-----\nA*==\n-----END PUBLIC KEY-----\n";
         let unended = "-----BEGIN PUBLIC KEY-----\nAA==\n";
-        let two = format!("{0}{0}", pem::ED25519_PUBLIC);
+        let two = format!("{0}{0}", test_keys::ED25519_PUBLIC);
         for no_pem in ["", "-----BEGIN ", "MCowBQYDK2VwAyEA", inside, unended, &two] {
             assert_eq!(fault(EdDsa, no_pem), InvalidKey::NotPem);
         }
@@ -302,7 +298,7 @@ mod tests {
 
     #[test]
     fn line_ends_and_what_stands_around_the_block_do_not_matter() {
-        let text = format!("Key of the issuer\r\n{}\r\n", pem::ED25519_PUBLIC.replace('\n', "\r\n"));
+        let text = format!("Key of the issuer\r\n{}\r\n", test_keys::ED25519_PUBLIC.replace('\n', "\r\n"));
         assert!(JwtKey::new(EdDsa, text.as_bytes()).is_ok());
     }
 

@@ -9,7 +9,7 @@ mod jwt;
 #[cfg(feature = "auth")]
 mod key;
 #[cfg(all(test, feature = "auth"))]
-mod pem;
+mod test_keys;
 #[cfg(feature = "auth")]
 mod users;
 
@@ -59,15 +59,17 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// None for an empty one, which whoever says nothing would know.
+    /// None for an empty one, which whoever says nothing would know, and for one longer than [`TOKEN_BYTES_MAX`], which
+    /// nobody could say.
     pub fn new(secret: impl AsRef<[u8]>) -> Option<Secret> {
         let secret = secret.as_ref();
-        (!secret.is_empty()).then(|| Secret::digested(secret))
+        (1..=TOKEN_BYTES_MAX).contains(&secret.len()).then(|| Secret::digested(secret))
     }
 
-    /// Whether `candidate` is this secret.
+    /// Whether `candidate` is this secret. One longer than [`TOKEN_BYTES_MAX`] is not, and is not hashed: whoever may
+    /// say how much is hashed may keep the loop busy.
     pub fn matches(&self, candidate: &[u8]) -> bool {
-        self.same(&Secret::digested(candidate))
+        candidate.len() <= TOKEN_BYTES_MAX && self.same(&Secret::digested(candidate))
     }
 
     fn digested(bytes: &[u8]) -> Secret {
@@ -104,7 +106,7 @@ pub const ADMIN_PREFIX: &str = "admin:";
 /// token claims it.
 pub const IDENTITY_BYTES_MAX: usize = 1_024;
 
-/// Longest token of a user, in bytes: 8 KiB. A longer one is nobody's, and is neither hashed nor parsed.
+/// Longest token or [`Secret`], in bytes: 8 KiB. A longer one is nobody's, and is neither hashed nor parsed.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
 
 #[cfg(test)]
@@ -125,6 +127,18 @@ mod tests {
     fn an_empty_secret_is_none() {
         assert!(Secret::new("").is_none());
         assert!(Secret::new(" ").is_some());
+    }
+
+    #[test]
+    fn a_secret_ends_at_8_kib() {
+        let mut longest = vec![b's'; 8_192];
+        let secret = Secret::new(&longest).unwrap();
+        assert!(secret.matches(&longest));
+        longest.push(b's');
+        assert!(!secret.matches(&longest));
+        assert!(Secret::new(&longest).is_none());
+        // Not because it is another one: its digest is the same.
+        assert!(!Secret::digested(&longest).matches(&longest));
     }
 
     #[test]

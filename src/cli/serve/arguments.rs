@@ -1,0 +1,277 @@
+//! The flags of `serve`, and what the library is told by them.
+
+use super::{
+    limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
+    logging::Format,
+    secrets::Hidden,
+    zone::Zone,
+};
+use crate::cli::Tool;
+use clap::Args;
+use log::LevelFilter;
+use sockeye::{
+    Config, Listen,
+    dialect::Dialect,
+    hub::{Hub, Settings, auth::JwtAlgorithm},
+};
+use std::{path::PathBuf, str::FromStr};
+
+/// Where it listens when nothing else is said.
+const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
+
+#[derive(Args, Debug)]
+#[command(after_help = "Sizes are in bytes and may end in KiB, MiB or GiB; times are in milliseconds.\n\n\
+                        Dialects: actions, envelope, chat, room, echo, or auto (the default): a first message that is a \
+                        JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
+                        (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
+                        SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
+                        answered or 5 s have passed; a second signal exits at once. SIGHUP: read --users again.\n\n\
+                        Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
+                        there.")]
+pub(in crate::cli) struct Arguments {
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, and after = the dialect spoken there (actions, envelope,
+    /// chat, room, echo or auto; auto if none is given). Port 0 asks for a free one. May be given several times.
+    #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
+    listen: Vec<Address>,
+
+    /// An origin whose pages may connect, such as https://example.com; any may when none is given. Others get 403.
+    /// May be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    origin: Vec<String>,
+
+    /// A subprotocol that is known beside those of the dialects: of those a client offers, the first known one is
+    /// acknowledged, else the first. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    subprotocol: Vec<String>,
+
+    /// Refuse (400) clients that offer only subprotocols that are not known.
+    #[arg(long)]
+    subprotocols_strict: bool,
+
+    /// Refuse (404) paths that choose no dialect, but for /.
+    #[arg(long)]
+    paths_strict: bool,
+
+    /// Do not acknowledge authenticate, join_channel and leave_channel that carry no id.
+    #[arg(long)]
+    no_acks: bool,
+
+    /// Serve no page at / and no browser library: plain requests get 426, but for messages pushed by POST.
+    #[arg(long)]
+    no_pages: bool,
+
+    /// Time zone of the [HH:MM] in channel messages: UTC, or a name of the IANA database, such as Europe/Berlin. That of
+    /// the system if none is given.
+    #[arg(long, value_name = "NAME")]
+    zone: Option<Zone>,
+
+    #[command(flatten, next_help_heading = "Log")]
+    pub(super) log: LogArguments,
+
+    #[command(flatten, next_help_heading = "Who somebody is")]
+    pub(super) identity: IdentityArguments,
+
+    #[command(flatten, next_help_heading = "Limits")]
+    limits: LimitArguments,
+
+    #[command(flatten, next_help_heading = "Action layer")]
+    actions: ActionArguments,
+
+    #[command(flatten, next_help_heading = "Timers")]
+    timers: TimerArguments,
+
+    #[command(flatten, next_help_heading = "Compression (permessage-deflate)")]
+    deflate: DeflateArguments,
+}
+
+/// What is written to stderr.
+#[derive(Args, Debug)]
+pub(super) struct LogArguments {
+    /// Write a log to stderr: a line a record, as JSON objects (all else that is said too) or as text.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(super) log: Option<Format>,
+    /// The least that a record must matter: error, warn, info or debug. [default: info]
+    #[arg(long, value_name = "LEVEL", requires = "log", value_parser = level)]
+    log_level: Option<LevelFilter>,
+}
+
+impl LogArguments {
+    pub(super) fn level(&self) -> LevelFilter {
+        self.log_level.unwrap_or(LevelFilter::Info)
+    }
+}
+
+fn level(name: &str) -> Result<LevelFilter, String> {
+    match name {
+        "error" => Ok(LevelFilter::Error),
+        "warn" => Ok(LevelFilter::Warn),
+        "info" => Ok(LevelFilter::Info),
+        "debug" => Ok(LevelFilter::Debug),
+        _ => Err("give error, warn, info or debug".to_owned()),
+    }
+}
+
+/// Secrets, and where identities come from.
+#[derive(Args, Debug)]
+pub(super) struct IdentityArguments {
+    /// What follows admin: in the token of the server's admin, and what pushes by POST show as Bearer. Everybody on this
+    /// machine can read it in the list of processes: --admin-password-file, or SOCKEYE_ADMIN_PASSWORD in the environment,
+    /// is better. With none of them one is made and shown at start.
+    #[arg(long, value_name = "PW")]
+    pub(super) admin_password: Option<Hidden>,
+    /// The same, in a file; one line end at its end is no part of it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) admin_password_file: Option<PathBuf>,
+    /// Users and their tokens, in TOML: [[user]] with token, id, name and group. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub(super) users: Option<PathBuf>,
+    /// Accept signed tokens (JWT) of this algorithm: HS256, EdDSA, RS256 or ES256.
+    #[arg(long, value_name = "ALG")]
+    pub(super) jwt_alg: Option<JwtAlgorithm>,
+    /// The secret of HS256, of at least 32 bytes; one line end at its end is no part of it.
+    #[arg(long, value_name = "FILE", requires = "jwt_alg")]
+    pub(super) jwt_secret_file: Option<PathBuf>,
+    /// The public key of EdDSA, RS256 or ES256, in PEM.
+    #[arg(long, value_name = "FILE", requires = "jwt_alg")]
+    pub(super) jwt_public_key_file: Option<PathBuf>,
+    /// Whom signed tokens must be for (aud).
+    #[arg(long, value_name = "AUD", requires = "jwt_alg")]
+    pub(super) jwt_audience: Option<String>,
+    /// The cookie of the handshake that holds a user's token, for pages that may not read it.
+    #[arg(long, value_name = "NAME", default_value_t = Settings::default().session_cookie, value_parser = cookie_name)]
+    session_cookie: String,
+}
+
+/// RFC 6265 §4.1.1: a token of HTTP.
+fn cookie_name(name: &str) -> Result<String, String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_allowed) {
+        Ok(name.to_owned())
+    } else {
+        Err("the name of a cookie is of letters, digits and !#$%&'*+-.^_`|~".to_owned())
+    }
+}
+
+impl Default for Arguments {
+    fn default() -> Arguments {
+        use clap::{FromArgMatches as _, Subcommand as _};
+        let command = Tool::augment_subcommands(clap::Command::new("sockeye"));
+        let matches = command.get_matches_from(["sockeye", "serve"]);
+        match Tool::from_arg_matches(&matches) {
+            Ok(Tool::Serve(arguments)) => *arguments,
+            Ok(other) => unreachable!("it was asked to serve, not {other:?}"),
+            Err(error) => error.exit(),
+        }
+    }
+}
+
+impl Arguments {
+    /// For the server.
+    pub(super) fn config(&self) -> Config {
+        Config {
+            listen: self.listen.iter().map(|address| address.address.clone()).collect(),
+            origins: self.origin.clone(),
+            subprotocols: Hub::config("")
+                .subprotocols
+                .into_iter()
+                .chain(self.subprotocol.iter().cloned())
+                .collect(),
+            subprotocols_strict: self.subprotocols_strict,
+            limits: self.limits.limits(&self.timers, &self.actions),
+            keepalive: self.timers.keepalive(),
+            deflate: self.deflate.deflate(),
+            ..Config::default()
+        }
+    }
+
+    /// For the hub, without the admin's password.
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            listeners: self.dialects().collect(),
+            paths_strict: self.paths_strict,
+            acks: !self.no_acks,
+            session_cookie: self.identity.session_cookie.clone(),
+            admin_password: None,
+            zone: self.zone.clone().unwrap_or_else(Zone::of_the_system).into_hub(),
+            pages: self.serves_pages(),
+        }
+    }
+
+    /// What is spoken at each address; `None`: the first message decides.
+    pub(super) fn dialects(&self) -> impl Iterator<Item = Option<Dialect>> {
+        self.listen.iter().map(|address| address.dialect)
+    }
+
+    pub(super) fn serves_pages(&self) -> bool {
+        !self.no_pages
+    }
+}
+
+/// An address to listen on, and the dialect spoken there.
+#[derive(Clone, Debug)]
+struct Address {
+    address: String,
+    dialect: Option<Dialect>,
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Address, String> {
+        let (address, dialect) = text.rsplit_once('=').unwrap_or((text, "auto"));
+        let dialect = match dialect {
+            "auto" => None,
+            name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
+        };
+        address.parse::<Listen>().map_err(|error| error.to_string())?;
+        Ok(Address { address: address.to_owned(), dialect })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sockeye::{Deflate, Keepalive, Limits};
+
+    #[test]
+    fn what_is_served_by_default_are_the_defaults_of_the_library() {
+        let arguments = Arguments::default();
+        let config = arguments.config();
+        assert_eq!((config.limits, config.keepalive), (Limits::default(), Keepalive::default()));
+        assert_eq!(config.deflate, Deflate::default());
+        assert_eq!(config.listen, [DEFAULT_LISTEN]);
+        let (settings, defaults) = (arguments.settings(), Settings::default());
+        assert_eq!(settings.listeners, [None]);
+        assert_eq!(
+            (settings.paths_strict, settings.acks, settings.pages, settings.session_cookie),
+            (defaults.paths_strict, defaults.acks, defaults.pages, defaults.session_cookie)
+        );
+    }
+
+    #[test]
+    fn an_address_may_name_its_dialect() {
+        for dialect in Dialect::all() {
+            let address: Address = format!("[::1]:80={dialect}").parse().unwrap();
+            assert_eq!((address.address.as_str(), address.dialect), ("[::1]:80", Some(dialect)));
+        }
+        for text in ["unix:/run/s.sock", "unix:/run/s.sock=auto"] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.address.as_str(), address.dialect), ("unix:/run/s.sock", None));
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_cookie_is_a_token() {
+        assert!(cookie_name("armor_sid_user").is_ok());
+        for name in ["", "a b", "a=b", "a;b", "é"] {
+            assert!(cookie_name(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_in_no_debug_output() {
+        let mut arguments = Arguments::default();
+        arguments.identity.admin_password = "open sesame".parse().ok();
+        assert!(!format!("{arguments:?}").contains("sesame"));
+    }
+}

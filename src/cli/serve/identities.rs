@@ -1,0 +1,124 @@
+//! Who a token is, as the flags have it: users in a file, which is read again when asked, and signed tokens.
+
+use super::{arguments::IdentityArguments, logging::Voice};
+use log::Level;
+use sockeye::{
+    Now,
+    hub::{
+        Application,
+        auth::{Identity, Jwt, JwtAlgorithm, JwtKey, Users},
+    },
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver, Sender},
+};
+
+/// The binary's part of the hub.
+pub(super) struct Identities {
+    users: Users,
+    /// Read again by the thread that waits for signals: taken over at the next look-up, so that nothing is locked.
+    updates: Receiver<Users>,
+    jwt: Option<Jwt>,
+}
+
+impl Identities {
+    /// What the flags say, and what reads the users again, if there is a file of them.
+    pub(super) fn new(arguments: &IdentityArguments) -> Result<(Identities, Option<Reread>), String> {
+        let (sender, updates) = mpsc::channel();
+        let users = arguments.users.as_deref().map(read_users).transpose()?;
+        let count = users.as_ref().map_or(0, Users::len);
+        let reread = arguments.users.clone().map(|path| Reread { path, count, sender });
+        Ok((Identities { users: users.unwrap_or_default(), updates, jwt: jwt(arguments)? }, reread))
+    }
+}
+
+impl Application for Identities {
+    fn authenticate(&mut self, now: Now, token: &str) -> Option<Identity> {
+        while let Ok(users) = self.updates.try_recv() {
+            self.users = users;
+        }
+        if let Some(user) = self.users.find(token) {
+            return Some(user.clone());
+        }
+        let verified = self.jwt.as_ref()?.verify(token, now.unix_ms);
+        verified.inspect_err(|fault| log::info!(fault:% = fault; "token refused")).ok()
+    }
+}
+
+/// Reads the users again.
+#[derive(Clone)]
+pub(super) struct Reread {
+    path: PathBuf,
+    /// How many there were at start.
+    count: usize,
+    sender: Sender<Users>,
+}
+
+impl Reread {
+    /// Says how many users there are at start.
+    pub(super) fn tell(&self, voice: Voice) {
+        self.tell_count(voice, "users read", self.count);
+    }
+
+    /// Reads them, and has them taken over if nothing is wrong with them.
+    pub(super) fn read(&self, voice: Voice) {
+        match read_users(&self.path) {
+            Ok(users) => {
+                let count = users.len();
+                // There is nobody to take them when the server has ended, and nobody to ask for them.
+                let _ = self.sender.send(users);
+                self.tell_count(voice, "users read again", count);
+            }
+            Err(error) => voice.say(
+                Level::Error,
+                format_args!("sockeye: {error}; the users stay as they were"),
+                "users not read again: they stay as they were",
+                &[("error", error.as_str().into())],
+            ),
+        }
+    }
+
+    fn tell_count(&self, voice: Voice, message: &str, count: usize) {
+        let (path, s) = (self.path.display(), if count == 1 { "" } else { "s" });
+        voice.say(
+            Level::Info,
+            format_args!("sockeye: {message}: {count} user{s} in {path}"),
+            message,
+            &[("count", count.into()), ("file", log::kv::Value::from_display(&path))],
+        );
+    }
+}
+
+fn read_users(path: &Path) -> Result<Users, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("--users {}: {error}", path.display()))?;
+    Users::parse(&text).map_err(|error| format!("--users {}: {error}", path.display()))
+}
+
+/// How signed tokens are checked, if any are to be.
+fn jwt(arguments: &IdentityArguments) -> Result<Option<Jwt>, String> {
+    let (secret, public) = (arguments.jwt_secret_file.as_deref(), arguments.jwt_public_key_file.as_deref());
+    let Some(algorithm) = arguments.jwt_alg else { return Ok(None) };
+    let (flag, path) = match (algorithm, secret, public) {
+        (JwtAlgorithm::Hs256, Some(path), None) => ("--jwt-secret-file", path),
+        (JwtAlgorithm::Hs256, ..) => {
+            return Err("--jwt-alg HS256 needs --jwt-secret-file FILE, and no other key".to_owned());
+        }
+        (_, None, Some(path)) => ("--jwt-public-key-file", path),
+        (algorithm, ..) => {
+            return Err(format!("--jwt-alg {algorithm} needs --jwt-public-key-file FILE, and no other key"));
+        }
+    };
+    let wrong = |why: &dyn std::fmt::Display| format!("{flag} {}: {why}", path.display());
+    let mut material = fs::read(path).map_err(|error| wrong(&error))?;
+    if material.ends_with(b"\n") {
+        material.pop();
+        if material.ends_with(b"\r") {
+            material.pop();
+        }
+    }
+    let mut jwt = Jwt::new(JwtKey::new(algorithm, &material).map_err(|error| wrong(&error))?);
+    jwt.audience.clone_from(&arguments.jwt_audience);
+    Ok(Some(jwt))
+}

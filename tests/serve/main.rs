@@ -1,0 +1,10 @@
+//! `sockeye serve`: what its flags do, who somebody is by them, and what is in the log.
+
+mod flags;
+mod identity;
+mod log;
+mod page;
+#[path = "../serving/mod.rs"]
+mod serving;
+#[path = "../tool/mod.rs"]
+mod tool;
