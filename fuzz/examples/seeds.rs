@@ -10,7 +10,12 @@ fn main() -> io::Result<()> {
     write("handshake", handshake())?;
     write("connection", connection())?;
     write("utf8", utf8())?;
-    write("deflate", deflate())
+    write("deflate", deflate())?;
+    write("actions", actions())?;
+    write("envelope", envelope())?;
+    write("chat", chat())?;
+    write("choice", choice())?;
+    write("hub", hub())
 }
 
 type Seeds = Vec<(String, Vec<u8>)>;
@@ -241,4 +246,128 @@ fn deflate() -> Seeds {
         }
     }
     seeds
+}
+
+/// JSON with ordinary bounds and with low ones.
+fn texts(texts: &[(&str, &str)]) -> Seeds {
+    let both = [(0, ""), (1, "-low")].into_iter();
+    both.flat_map(|(flags, how)| {
+        texts.iter().map(move |(name, text)| (format!("{name}{how}"), [&[flags], text.as_bytes()].concat()))
+    })
+    .collect()
+}
+
+fn actions() -> Seeds {
+    texts(&[
+        (
+            "pusher",
+            r#"[{"action":"authenticate","token":"admin:x"},{"action":"send_channel","channel_name":"a","message":"b"}]"#,
+        ),
+        (
+            "join",
+            r#"{"action":"Join Channel","channel_name":"a","visibility":"private","join_or_create":"0","id":[1]}"#,
+        ),
+        (
+            "resume",
+            r#"[{"action":"joinChannel","channel_name":"a","since":3,"epoch":null},{"action":"history","limit":2e0}]"#,
+        ),
+        (
+            "govern",
+            r#"[{"action":"kick_user","channel_name":"a","uuid":"u"},{"action":"set-visibility","visibility":"x"}]"#,
+        ),
+        (
+            "tell",
+            r#"[{"action":"message_user","uuid":"u","message":"\ud83d\ude00 \ud800","id":{"a":1,"a":2}}]"#,
+        ),
+        (
+            "wrong-types",
+            r#"[{"action":1},{"action":"leave_channel","channel_name":2},{"action":"authenticate","token":[]},3]"#,
+        ),
+        (
+            "duplicates",
+            r#"{"action":"x","action":"list_channels","\u0061ction":"list_members","channel_name":"a"}"#,
+        ),
+        ("empty", "[]"),
+        ("too-deep", r#"[{"action":"x","id":[[[[1]]]]}]"#),
+        ("cut-off", r#"[{"action":"join_channel","channel_name":"a"#),
+    ])
+}
+
+fn envelope() -> Seeds {
+    texts(&[
+        ("plain", r#"{"action":"say","message":"{\"a\":1}","groupId":"g","userId":"u","recipients":[]}"#),
+        ("any-case", r#"{"ACTION":"a","action":"b","MESSAGE":null,"GroupID":"g","recipients":null}"#),
+        (
+            "recipients",
+            r#"{"recipients":[{"type":"group","value":"g"},{"Type":2,"VALUE":"u"},{"type":0,"value":"u"},{"type":"ALL"}]}"#,
+        ),
+        (
+            "malformed-recipients",
+            r#"{"recipients":[1,{},{"type":[]},{"type":"x","value":3},{"type":-0.0,"value":"u"}]}"#,
+        ),
+        ("wrong-types", r#"{"action":1,"message":"m"}"#),
+        ("surrogates", r#"{"action":"\ud800","message":"\udc00\u0000"}"#),
+    ])
+}
+
+fn chat() -> Seeds {
+    texts(&[
+        ("ping", "ping"),
+        ("claim", r#"{"type":"username","name":"<b>Bob</b>","id":1,"date":2}"#),
+        ("line", r#"{"type":"message","text":"1<2 <i>x</i> <>","id":1,"date":2,"name":"root"}"#),
+        ("other", r#"{"a":{"b":1,"b":[2,{"c":3,"c":4}]},"type":"x","id":1,"id":2,"name":7}"#),
+        ("server-only", r#"{"type":"userlist","users":[]}"#),
+        ("no-text", r#"{"type":"message","text":1}"#),
+    ])
+}
+
+fn choice() -> Seeds {
+    let of = |listener: u8, text: &str| [&[listener], text.as_bytes()].concat();
+    vec![
+        ("path".to_owned(), of(5, "/Chat/\na\nactions, json\n[1]")),
+        ("last-segment".to_owned(), of(0, "/a/__InitializeSocket.php\necho.a\nx\n{\"action\":\"x\"}")),
+        ("room".to_owned(), of(1, "/%52oom/a%2Fb%ff\na\n\n{\"action\":\"history\",\"UserId\":1}")),
+        ("host".to_owned(), of(2, "/x\nEcho.a\nroom\n{\"Action\":1}")),
+        ("push".to_owned(), of(3, "/__broadcastwebsocket.ww\na\n\n \t[")),
+        ("echo".to_owned(), of(4, "/a/.echo/ECHO.php\na\n\n\"a\"")),
+    ]
+}
+
+/// Steps as `hub/play.rs` reads them.
+fn hub() -> Seeds {
+    // Two of one dialect come, then they do what that dialect has.
+    let two = |way: u8| [0, way, 0, 0, way, 0];
+    let say = [2, 0, 1, 2, 0, 0, 0, 0, 8, 0, 0]; // of 0: join "a", say
+    let join = [2, 1, 3, 0, 0, 0, 1, 2, 0, 0, 0, 0, 17, 0, 0, 16, 0, 0]; // of 1: authenticate, join, watch, list
+    let scripts: [(&str, Vec<u8>); 8] = [
+        ("channel", [&two(0)[..], &say, &join, &say, &[12, 0, 2]].concat()),
+        ("pusher", [&two(0)[..], &join, &[6, 0, 1, 0, 0, 0, 4, 8, 0, 0]].concat()),
+        ("private", [&two(0)[..], &[2, 0, 3, 0, 0, 0, 0, 2, 0, 0, 2, 0, 11, 0, 1, 15, 0, 0], &join].concat()),
+        (
+            "envelope",
+            [&two(3)[..], &[7, 0, 1, 0, 1, 1, 1, 0, 1, 0, 2, 2, 2, 4, 1], &[0, 3, 2], &[14, 1, 0, 1, 0, 0]]
+                .concat(),
+        ),
+        (
+            "initialmessages",
+            [&two(2)[..], &[7, 0, 0, 0, 2, 3, 0, 8, 1, 0, 3, 2, 1, 0], &[15, 3], &two(2)].concat(),
+        ),
+        (
+            "chat",
+            [&two(1)[..], &[9, 0, 0, 1, 0, 9, 1, 1, 2, 0, 10, 0, 2, 3, 9, 1, 3, 4, 9, 0, 4, 5, 13, 0, 1]]
+                .concat(),
+        ),
+        ("rooms", [&two(5)[..], &two(6), &[11, 0, 0, 3, 97, 98, 99, 11, 3, 1, 2, 0, 255, 12, 1, 0]].concat()),
+        (
+            "auto",
+            [&two(14)[..], &two(15), &say, &[7, 1, 0, 0, 1, 1, 0, 11, 0, 0, 2, 91, 93, 11, 3, 1, 1, 0]]
+                .concat(),
+        ),
+    ];
+    let both = [(0, ""), (1, "-no-history")].into_iter();
+    both.flat_map(|(keeps, how)| {
+        let scripts = scripts.iter();
+        scripts.map(move |(name, script)| (format!("{name}{how}"), [&[keeps], &script[..]].concat()))
+    })
+    .collect()
 }

@@ -84,8 +84,7 @@ fuzz_target!(|data: &[u8]| {
 fn without_tags(text: &str) -> String {
     let (mut kept, mut rest) = (String::new(), text);
     while let Some(first) = rest.chars().next() {
-        let inside = rest[1.min(first.len_utf8())..].find('>').filter(|_| first == '<');
-        match inside {
+        match rest.strip_prefix('<').and_then(|inside| inside.find('>')) {
             Some(len) if len > 0 => rest = &rest[len + 2..],
             _ => {
                 kept.push(first);
