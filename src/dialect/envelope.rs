@@ -26,12 +26,8 @@ pub(crate) fn parse<'a>(text: &'a str, bounds: &Bounds) -> Option<Post<'a>> {
     if text.len() > bounds.message_bytes_max as usize || !json::is_shallow(text, bounds.depth_max) {
         return None;
     }
-    let object = Object::parse(text)?;
-    // Keys match in any case, so the same one may be there in two; the last one counts.
-    let field = |name: &str| {
-        let mut found = object.0.iter().rev().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-        json::given(found.next().map(|(_, value)| *value))
-    };
+    let members = json::members(text)?;
+    let field = |name: &str| json::given(last_of(&members, name));
     let text_of = |name: &str| match field(name) {
         None => Some(Cow::Borrowed("")),
         Some(raw) => json::text(raw),
@@ -50,6 +46,11 @@ pub(crate) fn parse<'a>(text: &'a str, bounds: &Bounds) -> Option<Post<'a>> {
     (is_short(&post.group) && is_short(&post.user) && are_few).then_some(post)
 }
 
+/// Keys match in any case, so the same one may be there in several; the last one counts.
+fn last_of<'a>(members: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Option<&'a RawValue> {
+    members.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
+}
+
 /// The recipients, and whether there are some among them that are none; `None` where it is no array.
 fn recipients(raw: Option<&RawValue>) -> Option<(Vec<Recipient<'_>>, bool)> {
     let Some(raw) = raw else { return Some((Vec::new(), false)) };
@@ -65,10 +66,8 @@ fn recipients(raw: Option<&RawValue>) -> Option<(Vec<Recipient<'_>>, bool)> {
 }
 
 fn recipient(raw: &RawValue) -> Option<Recipient<'_>> {
-    let object = Object::parse(raw.get())?;
-    let field = |name: &str| {
-        object.0.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
-    };
+    let members = json::members(raw.get())?;
+    let field = |name: &str| last_of(&members, name);
     let written = field("type")?;
     let kind = kind_of(written)?;
     let value = match json::given(field("value")) {

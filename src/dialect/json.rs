@@ -124,9 +124,7 @@ pub struct Object<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'a> Object<'a> {
     /// Takes an object apart; `None` where `json` is none.
     pub(crate) fn parse(json: &'a str) -> Option<Object<'a>> {
-        // All of it is looked at before its keys are taken out: as bytes they might hold control characters.
-        let whole: &RawValue = serde_json::from_str(json).ok()?;
-        serde_json::from_str(whole.get()).ok()
+        members(json).map(|members| Object(last_of_each(members)))
     }
 
     /// The value of `key`.
@@ -135,20 +133,30 @@ impl<'a> Object<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Object<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
+/// All members of an object, in order; `None` where `json` is none. For who compares keys otherwise than byte by byte:
+/// which one is the last says their place.
+pub(crate) fn members(json: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    // All of it is looked at before its keys are taken out: as bytes they might hold control characters.
+    let whole: &RawValue = serde_json::from_str(json).ok()?;
+    serde_json::from_str(whole.get()).ok().map(|Members(members)| members)
+}
+
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
         struct Of;
         impl<'de> Visitor<'de> for Of {
-            type Value = Object<'de>;
+            type Value = Members<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
                 let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
                 while let Some(Text(key)) = map.next_key()? {
                     members.push((key, map.next_value()?));
                 }
-                Ok(Object(last_of_each(members)))
+                Ok(Members(members))
             }
         }
         deserializer.deserialize_map(Of)
