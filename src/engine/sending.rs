@@ -66,7 +66,7 @@ impl Core {
 
     /// Whether a message of `len` bytes goes back to its sender compressed as it came (`true`), or as it is; `None`
     /// where it is to be compressed anew.
-    #[inline]
+    #[inline(always)] // as `Context::send_back`, which is all that asks
     pub(super) fn form_in_place(&self, index: u32, len: usize, came_compressed: bool) -> Option<bool> {
         match self.peers[index].conn.window(len, &self.commons) {
             0 => Some(false),

@@ -162,6 +162,7 @@ impl<A: Application> Hub<A> {
     }
 
     /// Sends a message to everybody in its sender's room, as it came.
+    #[inline(never)]
     fn send_on(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
         let Some(set) = self.core.gatherings.of(id, Space::Room).next() else { return };
         let name = &self.core.gatherings.get(set).name;
@@ -185,6 +186,7 @@ impl<A: Application> Hub<A> {
     }
 
     /// A message of a dialect that is JSON.
+    #[inline(never)]
     fn read(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, message: Message<'_>) {
         let text = match message {
             Message::Text(text) => text,
@@ -379,11 +381,11 @@ impl<A: Application> Handler for Hub<A> {
         }
     }
 
-    #[inline]
+    #[inline(always)] // into the engine's loop over the messages of a read: an echo is little more than that loop
     fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
         match self.core.speaks.get(id.index()).copied().flatten() {
             Some(Dialect::Echo) => {
-                cx.send(id, message);
+                cx.send_back(id, message);
             }
             Some(Dialect::Room) => self.send_on(cx, id, message),
             Some(dialect) => self.read(cx, id, dialect, message),
