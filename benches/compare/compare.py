@@ -18,7 +18,9 @@ import argparse, json, os, shutil, signal, socket, statistics, subprocess, sys, 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FAN = {  # per protocol: path, join text, publish text, more loadgen options; {id} is the connection's number
     "json": ("/fan", '{"op":"join","room":"r"}', '{"op":"publish","room":"r","data":"' + "x" * 90 + '"}', []),
-    "room": ("/", "", "", []),  # who connects is in it; what is published are the generated messages
+    # Who connects is in it; what is published are the generated messages.
+    "broadcast": ("/", "", "", []),
+    "room": ("/room/r", "", "x" * 128, []),
     "actions": ("/actions", '[{"action":"join_channel","channel_name":"r"}]',
                 '[{"action":"message_channel","channel_name":"r","message":"' + "x" * 128 + '"}]', ["--pubs-join"]),
 }
