@@ -337,7 +337,8 @@ pub struct ActionLimits {
     pub invited_max: u32,
     /// Most recipients of one message of the `envelope` dialect. Default 4,096. Past it the message is ignored.
     pub recipients_max: u32,
-    /// Most entries of a list (members, channels) in one answer; there are no others then. Default 1,000.
+    /// Most entries of a list (members, channels) in one answer; the others are left out. Default 1,000. For a list of
+    /// channels, ten times as many are looked at.
     pub listed_max: u32,
     /// Messages kept of a channel, group or private conversation. Default 100. 0: none. Past it the oldest goes.
     pub history_messages_max: u32,

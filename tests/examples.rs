@@ -144,6 +144,42 @@ fn broadcast_tells_everyone_in_the_room() {
     assert!(left.ends_with(b" left (1006); 1 here"), "{}", left.escape_ascii());
 }
 
+#[cfg(feature = "hub")]
+#[test]
+fn hub_rolls_a_die_and_announces_in_three_dialects_at_once() {
+    let example = Example::start("hub");
+    let at = |path: &str| {
+        let head = String::from_utf8_lossy(peer::UPGRADE).replacen("/chat", path, 1);
+        let mut peer = Peer::dial(example.address);
+        peer.send(head.as_bytes()).expect_upgrade();
+        peer
+    };
+    let say = |peer: &mut Peer, text: &str| {
+        peer.send(&frame(0x81, text.as_bytes()));
+    };
+    let hear = |peer: &mut Peer| String::from_utf8(peer.expect_frame().payload).expect("it is text");
+    let (mut member, mut tenant) = (at("/actions"), at("/room/news"));
+    let mut reader = at("/envelope?groupid=news");
+    say(&mut member, r#"{"action":"Join Channel","channel_name":"news"}"#);
+    hear(&mut member);
+    say(&mut member, r#"{"action":"roll","sides":1,"id":"a"}"#);
+    let rolled = r#"[{"action":"rolled","pips":1,"rolls":1}],"id":"a"}"#;
+    assert_eq!(hear(&mut member), format!(r#"{{"status":"ok","version":"1.0","message":"","data":{rolled}"#));
+    say(&mut member, r#"[{"action":"roll","sides":0}]"#);
+    assert!(
+        hear(&mut member)
+            .contains(r#""status":"error","version":"1.0","message":"A die has 1 to 100 sides""#)
+    );
+    say(&mut member, r#"[{"action":"announce","text":"<it rains>"}]"#);
+    assert!(hear(&mut member).contains(r#"&lt;house&gt;: &lt;it rains&gt;","uuid":"","username":"house","#));
+    assert!(hear(&mut member).contains(r#""status":"ok","version":"1.0","message":"","data":[]"#));
+    assert_eq!(hear(&mut tenant), "<it rains>");
+    let post = r#"{"action":"announcement","message":"<it rains>","groupId":"news","userId":"house","recipients":[]}"#;
+    assert_eq!(hear(&mut reader), post);
+    say(&mut member, r#"[{"action":"join_channel","channel_name":"staff"}]"#);
+    assert!(hear(&mut member).contains("Unable to create channel, staff.  Permission denied"));
+}
+
 #[cfg(feature = "client")]
 #[test]
 fn client_says_hello_with_each_connection_and_ends_when_all_have_left() {

@@ -624,3 +624,15 @@ fn an_id_is_given_to_one_connection_only_and_a_stale_one_is_refused() {
     }
     assert_eq!(feed(&mut engine, at(0), present, &masked(0x89, b"here?")), bare(0x8a, b"here?"));
 }
+
+/// Past the hard mark a Pong was dropped, also where one message that goes back as it came was all of the queue.
+#[test]
+fn a_ping_behind_an_echo_that_is_larger_than_the_queue_is_answered() {
+    let mut drive = Drive::new(echo);
+    let id = drive.open();
+    let payload = vec![b'x'; 1_200_000];
+    drive.feed(id, &[masked(BINARY, &payload), masked(0x89, b"sync")].concat());
+    let (heard, wanted) = (drive.take_bytes(id), [bare(BINARY, &payload), bare(0x8a, b"sync")].concat());
+    assert!(heard == wanted, "{} of {} bytes", heard.len(), wanted.len());
+    drive.take_seen();
+}

@@ -75,7 +75,7 @@ fn src_is_tidy() {
     let mut files = Vec::new();
     collect(&root, &root, &mut files);
     assert!(files.len() >= 20, "only {} files found in src", files.len());
-    for layer in ["wire", "conn", "engine", "net", "client", "cli"] {
+    for layer in ["wire", "conn", "engine", "net", "dialect", "hub", "client", "cli"] {
         let found = files.iter().any(|(path, _)| path.starts_with(&format!("{layer}/")));
         assert!(found, "layer {layer} is not in src");
     }

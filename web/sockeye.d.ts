@@ -159,13 +159,25 @@ export interface Channel extends EventTarget {
   history(options?: { since?: number | undefined; limit?: number | undefined }): Promise<ChannelMessage[]>;
   members(): Promise<Member[]>;
   addEventListener<K extends keyof ChannelEventMap>(
-    type: K, listener: Listener<ChannelEventMap[K]> | null, options?: boolean | AddEventListenerOptions): void;
+    type: K,
+    listener: Listener<ChannelEventMap[K]> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   addEventListener(
-    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   removeEventListener<K extends keyof ChannelEventMap>(
-    type: K, listener: Listener<ChannelEventMap[K]> | null, options?: boolean | EventListenerOptions): void;
+    type: K,
+    listener: Listener<ChannelEventMap[K]> | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
   removeEventListener(
-    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }
 
 export class Sockeye extends EventTarget {
@@ -189,11 +201,23 @@ export class Sockeye extends EventTarget {
   /** Ends it for good; what waits for an answer rejects with `closed`. Throws if the code is not 1000 or 3000 to 4999. */
   close(code?: number, reason?: string): void;
   addEventListener<K extends keyof SockeyeEventMap>(
-    type: K, listener: Listener<SockeyeEventMap[K]> | null, options?: boolean | AddEventListenerOptions): void;
+    type: K,
+    listener: Listener<SockeyeEventMap[K]> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   addEventListener(
-    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   removeEventListener<K extends keyof SockeyeEventMap>(
-    type: K, listener: Listener<SockeyeEventMap[K]> | null, options?: boolean | EventListenerOptions): void;
+    type: K,
+    listener: Listener<SockeyeEventMap[K]> | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
   removeEventListener(
-    type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
 }

@@ -1,7 +1,15 @@
 // The `actions` dialect of a sockeye server, for browsers and Node. It authenticates, comes back when the connection is
 // lost, joins its channels again and asks for what it missed. sockeye.d.ts says what each member does. Times are ms.
 
-const OPTIONS = { minDelay: 500, maxDelay: 15_000, connectTimeout: 10_000, timeout: 10_000, queueMax: 1_000, queueBytesMax: 1 << 20, fetchHistory: 0 };
+const OPTIONS = {
+  minDelay: 500,
+  maxDelay: 15_000,
+  connectTimeout: 10_000,
+  timeout: 10_000,
+  queueMax: 1_000,
+  queueBytesMax: 1 << 20,
+  fetchHistory: 0,
+};
 const STABLE_MS = 5_000; // a connection that lived this long starts the backoff anew
 const TIMER_MS_MAX = 2 ** 31 - 1; // past it setTimeout fires at once
 
@@ -23,7 +31,14 @@ const fire = (target, type, fields) => target.dispatchEvent(Object.assign(new Ev
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isPrivate = (name) => String(name).startsWith("pm:");
 const memberOf = ({ uuid, username, access }) => ({ uuid, username, access });
-const messageOf = ({ seq, uuid, username, text, time, message }) => ({ seq, uuid, username, text, time, html: message });
+const messageOf = ({ seq, uuid, username, text, time, message }) => ({
+  seq,
+  uuid,
+  username,
+  text,
+  time,
+  html: message,
+});
 
 let ask, opened, ended, heard; // what the two classes know of each other, and nobody else
 
@@ -59,9 +74,15 @@ export class Sockeye extends EventTarget {
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
   }
 
-  get url() { return this.#url.href; }
-  get state() { return this.#state; }
-  get authenticated() { return this.#authenticated; }
+  get url() {
+    return this.#url.href;
+  }
+  get state() {
+    return this.#state;
+  }
+  get authenticated() {
+    return this.#authenticated;
+  }
 
   request(action, fields = {}, { timeout = this.#options.timeout } = {}) {
     return this.#request(action, fields, { timeout });
@@ -89,7 +110,9 @@ export class Sockeye extends EventTarget {
     this.#socket = socket;
     socket.onopen = current(() => this.#open(socket));
     socket.onmessage = current((event) => this.#receive(event.data));
-    socket.onerror = current(() => this.#state === "closed" || this.#fail(new SockeyeError("The connection failed", "transport")));
+    socket.onerror = current(
+      () => this.#state === "closed" || this.#fail(new SockeyeError("The connection failed", "transport")),
+    );
     socket.onclose = current((event) => this.#lost(event));
     this.#timer = setTimeout(() => this.#drop("no connection in time"), this.#options.connectTimeout);
     this.#enter("connecting");
@@ -107,7 +130,7 @@ export class Sockeye extends EventTarget {
       } catch (error) {
         if (socket !== this.#socket) return;
         // Neither token nor cookie is no failure: anonymous. A bad token is: nothing is sent under a wrong name.
-        if (error?.code !== "server" || token !== "") {
+        if (token !== "") {
           this.#fail(error instanceof SockeyeError ? error : new SockeyeError(`getToken failed: ${error}`, "token"));
           return this.#drop("not authenticated");
         }
@@ -147,7 +170,8 @@ export class Sockeye extends EventTarget {
         }
         this.#enqueue(request);
       }
-      if (timeout > 0 && timeout <= TIMER_MS_MAX) request.timer = setTimeout(() => this.#expire(request, timeout), timeout);
+      if (timeout > 0 && timeout <= TIMER_MS_MAX)
+        request.timer = setTimeout(() => this.#expire(request, timeout), timeout);
     });
   }
 
@@ -221,7 +245,8 @@ export class Sockeye extends EventTarget {
     clearTimeout(this.#stable);
     const hint = /\bretry=(\d+)/.exec(reason)?.[1];
     const { reconnect } = this.#options;
-    const wanted = again || hint || (typeof reconnect === "function" ? reconnect({ code, reason, wasClean }) : reconnect);
+    const wanted =
+      again || hint || (typeof reconnect === "function" ? reconnect({ code, reason, wasClean }) : reconnect);
     const willReconnect = this.#state !== "closed" && reconnect !== false && Boolean(wanted);
     if (willReconnect) {
       const waiting = [...this.#queue.values()];
@@ -261,7 +286,8 @@ export class Sockeye extends EventTarget {
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     clearTimeout(this.#timer);
     clearTimeout(this.#stable);
-    for (const request of [...this.#sent.values(), ...this.#queue.values()]) this.#reject(request, "The client was closed", "closed");
+    const unanswered = [...this.#sent.values(), ...this.#queue.values()];
+    for (const request of unanswered) this.#reject(request, "The client was closed", "closed");
     this.#forget();
     for (const channel of this.#channels.values()) ended(channel);
     this.#enter("closed");
@@ -311,12 +337,24 @@ class Channel extends EventTarget {
     this.#options = options;
   }
 
-  get name() { return this.#name; }
-  get private() { return isPrivate(this.#name); }
-  get joined() { return this.#joined; }
-  get recovered() { return this.#recovered; }
-  get seq() { return this.#seq; }
-  get epoch() { return this.#epoch; }
+  get name() {
+    return this.#name;
+  }
+  get private() {
+    return isPrivate(this.#name);
+  }
+  get joined() {
+    return this.#joined;
+  }
+  get recovered() {
+    return this.#recovered;
+  }
+  get seq() {
+    return this.#seq;
+  }
+  get epoch() {
+    return this.#epoch;
+  }
 
   subscribe({ presence = false, visibility, create = true, since, epoch } = {}) {
     if (this.private) return Promise.reject(new SockeyeError("Private messages come without subscribing", "server"));
@@ -377,7 +415,8 @@ class Channel extends EventTarget {
     const known = this.#seq !== undefined;
     this.#held ??= [];
     try {
-      const [ack = {}, ...missed] = await this.#ask("join_channel", { since: this.#seq ?? null, epoch: this.#epoch ?? null, ...fields });
+      const place = { since: this.#seq ?? null, epoch: this.#epoch ?? null };
+      const [ack = {}, ...missed] = await this.#ask("join_channel", { ...place, ...fields });
       const items = known && !ack.recovered ? await this.#latest() : missed;
       if (ready !== this.#ready) return;
       this.#joined = true;

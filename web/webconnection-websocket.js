@@ -15,7 +15,7 @@ const QUEUE_MAX = 1_000;
 class BroadcastMessage {
   constructor(action, message, groupId, userId) {
     this.action = action;
-    this.message = typeof message === "string" ? message : JSON.stringify(message) ?? "";
+    this.message = typeof message === "string" ? message : (JSON.stringify(message) ?? "");
     this.groupId = groupId;
     this.userId = userId;
     this.recipients = [];

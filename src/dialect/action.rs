@@ -203,6 +203,25 @@ pub struct Post<'a> {
     pub malformed_recipients: bool,
 }
 
+impl<'a> Post<'a> {
+    /// A message to a group, whose members are those without a group where it has no name.
+    ///
+    /// ```
+    /// let post = sockeye::hub::Post::to_group("news", "announcement", "it rains");
+    /// assert!(post.recipients.is_empty());
+    /// ```
+    pub fn to_group(group: &'a str, action: &'a str, message: &'a str) -> Post<'a> {
+        Post {
+            action: action.into(),
+            message: message.into(),
+            group: group.into(),
+            user: Cow::Borrowed(""),
+            recipients: Vec::new(),
+            malformed_recipients: false,
+        }
+    }
+}
+
 /// Whom a [`Post`] is for, or not.
 #[derive(Debug)]
 pub struct Recipient<'a> {
@@ -431,9 +450,9 @@ impl fmt::Display for Problem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::NotJson => f.write_str("Did not receive valid JSON"),
-            Problem::UnknownAction => f.write_str(
-                "Invalid command, unable to process.  Check the 'action' variable is correct.",
-            ),
+            Problem::UnknownAction => {
+                f.write_str("Invalid command, unable to process.  Check the 'action' variable is correct.")
+            }
             Problem::InvalidToken => f.write_str("Invalid auth token"),
             Problem::NoChannel(name) => write!(f, "Channel does not exist, {name}"),
             Problem::MayNotJoin(name) => {
@@ -443,9 +462,7 @@ impl fmt::Display for Problem<'_> {
             Problem::BlankMessage => f.write_str("Can not send a blank message"),
             Problem::MayNotWrite => f.write_str("Unable to send to channel.  Permission denied."),
             Problem::NotConnected(uuid) => write!(f, "The user is not connected with uuid: {uuid}"),
-            Problem::NotAuthenticated => {
-                f.write_str("You must be authenticated to send private message.")
-            }
+            Problem::NotAuthenticated => f.write_str("You must be authenticated to send private message."),
             Problem::BlankPrivateMessage => f.write_str("You can not send a blank message."),
             Problem::NotAnAdmin(name) => {
                 write!(f, "Permission denied.  You are not an admin of the channel, {name}")

@@ -16,9 +16,8 @@ pub(super) fn is_meant(text: &str) -> bool {
         return json::is_json(text);
     }
     let Some(object) = json::Object::parse(text) else { return false };
-    let is_of_envelope = |key: &str| {
-        ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known))
-    };
+    let is_of_envelope =
+        |key: &str| ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known));
     let name = object.field("action").and_then(json::text);
     name.is_some_and(|name| kind_of(&name).is_some()) && !object.0.iter().any(|(key, _)| is_of_envelope(key))
 }
@@ -31,15 +30,14 @@ pub(super) fn decode<'a>(text: &'a str, bounds: &Bounds, requests: &mut Vec<Requ
     }
     let found = if json::is_shallow(text, bounds.depth_max) { elements(text) } else { None };
     let Some(elements) = found else { return requests.push(refuse(Problem::NotJson)) };
-    let limit = bounds.actions_max as usize;
-    for element in elements.iter().take(limit) {
-        // What is no object is skipped.
+    // What is no object is skipped.
+    for element in elements.iter().filter(|element| element.get().starts_with('{')) {
+        if requests.len() >= bounds.actions_max as usize {
+            return requests.push(refuse(Problem::TooMany { limit: bounds.actions_max }));
+        }
         if let Ok(fields) = serde_json::from_str::<Fields<'a>>(element.get()) {
             requests.push(Request { action: fields.action(element, bounds), id: fields.id });
         }
-    }
-    if elements.len() > limit {
-        requests.push(refuse(Problem::TooMany { limit: bounds.actions_max }));
     }
 }
 
@@ -51,7 +49,8 @@ fn elements(text: &str) -> Option<Vec<&RawValue>> {
         Some(b'{') => vec![whole],
         _ => return None,
     };
-    let is_empty_object = |raw: &RawValue| raw.get().starts_with('{') && raw.get()[1..].trim_start().starts_with('}');
+    let is_empty_object =
+        |raw: &RawValue| raw.get().starts_with('{') && raw.get()[1..].trim_start().starts_with('}');
     match &found[..] {
         [] => None,
         [only] if std::ptr::eq(only.get(), whole.get()) && is_empty_object(whole) => None,
@@ -117,22 +116,16 @@ impl<'a> Fields<'a> {
         let Some(name) = self.action.and_then(json::text) else { return Err(Problem::UnknownAction) };
         let Some(kind) = kind_of(&name) else { return Ok(Action::Custom { name, object }) };
         let channel = || self.name("channel_name", self.channel_name, bounds);
-        let uuid = || match self.name("uuid", self.uuid, bounds)? {
-            uuid if uuid.is_empty() => Err(Problem::Missing { field: "uuid" }),
-            uuid => Ok(uuid),
-        };
+        let uuid = || self.name("uuid", self.uuid, bounds);
         let govern = |deed| Ok(Action::Govern { channel: channel()?, deed });
         match kind {
             Kind::Authenticate => Ok(Action::Authenticate { token: self.token()? }),
-            Kind::JoinChannel => Ok(Action::Join(self.join(channel()?)?)),
+            Kind::JoinChannel => Ok(Action::Join(self.join(bounds)?)),
             Kind::LeaveChannel => Ok(Action::Leave { channel: channel()? }),
             Kind::MessageChannel => {
                 Ok(Action::Say { channel: channel()?, text: text_of("message", self.message)? })
             }
-            Kind::MessageUser => Ok(Action::Tell {
-                uuid: self.name("uuid", self.uuid, bounds)?,
-                text: text_of("message", self.message)?,
-            }),
+            Kind::MessageUser => Ok(Action::Tell { uuid: uuid()?, text: text_of("message", self.message)? }),
             Kind::InviteUser => govern(Deed::Invite(uuid()?)),
             Kind::UninviteUser => govern(Deed::Uninvite(uuid()?)),
             Kind::KickUser => govern(Deed::Kick(uuid()?)),
@@ -152,7 +145,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn join(&self, channel: Cow<'a, str>) -> Result<Join<'a>, Problem<'a>> {
+    fn join(&self, bounds: &Bounds) -> Result<Join<'a>, Problem<'a>> {
+        let channel = match json::given(self.channel_name) {
+            None => None,
+            name => Some(self.name("channel_name", name, bounds)?).filter(|name| !name.is_empty()),
+        };
         let resume = match (self.since, self.epoch) {
             (None, None) => None,
             (since, epoch) => {
@@ -164,7 +161,7 @@ impl<'a> Fields<'a> {
             }
         };
         Ok(Join {
-            channel: (!channel.is_empty()).then_some(channel),
+            channel,
             visibility: self.visibility()?.unwrap_or_default(),
             or_create: self.join_or_create()?,
             resume,
@@ -199,6 +196,9 @@ impl<'a> Fields<'a> {
         raw: Option<&'a RawValue>,
         bounds: &Bounds,
     ) -> Result<Cow<'a, str>, Problem<'a>> {
+        if json::given(raw).is_none() {
+            return Err(Problem::Missing { field });
+        }
         match text_of(field, raw)? {
             name if name.len() > bounds.name_bytes_max as usize => {
                 Err(Problem::TooLong { field, limit: bounds.name_bytes_max })
@@ -219,9 +219,9 @@ fn text_of<'a>(field: &'static str, raw: Option<&'a RawValue>) -> Result<Cow<'a,
 fn number_of<'a>(field: &'static str, raw: Option<&RawValue>) -> Result<Option<u64>, Problem<'a>> {
     match json::given(raw) {
         None => Ok(None),
-        Some(raw) => {
-            json::whole(raw).map(Some).ok_or(Problem::WrongType { field, expected: "a whole number, 0 or more" })
-        }
+        Some(raw) => json::whole(raw)
+            .map(Some)
+            .ok_or(Problem::WrongType { field, expected: "a whole number, 0 or more" }),
     }
 }
 
@@ -360,7 +360,13 @@ pub(crate) fn put_field(name: &str, value: &str, out: &mut String) {
 }
 
 /// Writes an object about somebody in a channel.
-pub(crate) fn put_person(action: &str, channel: &str, person: Person<'_>, access: Option<Access>, out: &mut String) {
+pub(crate) fn put_person(
+    action: &str,
+    channel: &str,
+    person: Person<'_>,
+    access: Option<Access>,
+    out: &mut String,
+) {
     put_about(action, channel, out);
     put_field("uuid", person.uuid, out);
     put_field("username", person.username, out);
@@ -378,4 +384,173 @@ pub(crate) fn put_joined(channel: &str, recovered: bool, epoch: &str, seq: u64, 
     out.push_str(",\"seq\":");
     json::put_number(seq, out);
     out.push('}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        message_bytes_max: 1_000,
+        depth_max: 4,
+        actions_max: 3,
+        name_bytes_max: 10,
+        recipients_max: 3,
+    };
+
+    /// What is wrong with each action of a message, or that nothing is.
+    fn problems(text: &str) -> Vec<String> {
+        let mut requests = Vec::new();
+        decode(text, &BOUNDS, &mut requests);
+        let what =
+            |request: &Request<'_>| request.action.as_ref().map_or_else(|p| p.to_string(), |_| String::new());
+        requests.iter().map(what).collect()
+    }
+
+    fn only(text: &str) -> Action<'_> {
+        let mut requests = Vec::new();
+        decode(text, &BOUNDS, &mut requests);
+        assert_eq!(requests.len(), 1, "{text}");
+        requests.remove(0).action.unwrap()
+    }
+
+    #[test]
+    fn what_holds_no_action_is_no_valid_json() {
+        for text in [
+            "",
+            "[]",
+            "{}",
+            " [ ] ",
+            "{ }",
+            "0",
+            "\"\"",
+            "null",
+            "false",
+            "[1",
+            "{\"action\":}",
+            "NaN",
+            "[NaN]",
+            "\u{feff}[{}]",
+            "[{}]\0",
+            "[[[[[1]]]]]",
+            "[{}] []",
+            "{\"a\u{1}\":1}",
+        ] {
+            assert_eq!(problems(text), ["Did not receive valid JSON"], "{text:?}");
+        }
+        let large = format!("[{}]", " ".repeat(1_000));
+        assert_eq!(
+            problems(&large),
+            ["The message is too large: at most 1000 bytes (json_message_bytes_max)"]
+        );
+    }
+
+    #[test]
+    fn elements_that_are_no_objects_are_skipped_and_those_beyond_the_limit_are_refused_as_one() {
+        assert_eq!(problems("[1,\"x\",null,[]]"), [""; 0]);
+        let unknown = "Invalid command, unable to process.  Check the 'action' variable is correct.";
+        assert_eq!(problems("[{}, 5, {\"action\":7}]"), [unknown; 2]);
+        let four = "[{\"action\":\"list_channels\"},{\"action\":\"x\"},1,{\"action\":\"y\"},{}]";
+        assert_eq!(
+            problems(four),
+            ["", "", "", "Too many actions in one message: at most 3 (actions_per_message_max)"]
+        );
+    }
+
+    #[test]
+    fn names_match_across_spellings_and_the_last_of_duplicate_keys_counts() {
+        for name in [
+            "join_channel",
+            "join-channel",
+            "Join Channel",
+            "joinChannel",
+            "JOINCHANNEL",
+            "join\\u005fchannel",
+        ] {
+            let text =
+                format!(r#"{{"action":"nothing","channel_name":"a","action":"{name}","channel_name":"b"}}"#);
+            assert!(
+                matches!(only(&text), Action::Join(Join { channel: Some(name), .. }) if name == "b"),
+                "{name}"
+            );
+        }
+        assert!(matches!(
+            only(r#"{"action":"send channel","channel_name":"","message":"x"}"#),
+            Action::Say { .. }
+        ));
+        assert!(matches!(only(r#"{"action":"subscribe_presences"}"#), Action::Custom { .. }));
+    }
+
+    #[test]
+    fn a_field_of_the_wrong_type_or_too_long_is_named() {
+        let cases = [
+            (r#""join_channel","channel_name":5"#, "Invalid value for 'channel_name': expected a string"),
+            (
+                r#""join_channel","join_or_create":"maybe""#,
+                "Invalid value for 'join_or_create': expected 1 or 0",
+            ),
+            (
+                r#""join_channel","visibility":"secret""#,
+                "Invalid value for 'visibility': expected public, protected or private",
+            ),
+            (
+                r#""history","channel_name":"a","since":-1"#,
+                "Invalid value for 'since': expected a whole number, 0 or more",
+            ),
+            (
+                r#""history","channel_name":"a","limit":1e999"#,
+                "Invalid value for 'limit': expected a whole number, 0 or more",
+            ),
+            (
+                r#""message_channel","channel_name":"a","message":{}"#,
+                "Invalid value for 'message': expected a string",
+            ),
+            (r#""kick_user","channel_name":"a""#, "Missing field 'uuid'"),
+            (r#""message_channel","channel_name":null"#, "Missing field 'channel_name'"),
+            (r#""set_visibility","channel_name":"a""#, "Missing field 'visibility'"),
+            (
+                r#""leave_channel","channel_name":"12345678901""#,
+                "The value of 'channel_name' is too long: at most 10 bytes (name_bytes_max)",
+            ),
+        ];
+        for (fields, problem) in cases {
+            assert_eq!(problems(&format!("[{{\"action\":{fields}}}]")), [problem], "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_none_and_a_lone_surrogate_are_read_for_what_they_are() {
+        for token in ["\"\"", "null", "\"null\"", "\"undefined\""] {
+            let text = format!(r#"{{"action":"authenticate","token":{token}}}"#);
+            assert!(matches!(only(&text), Action::Authenticate { token: None }), "{token}");
+        }
+        let text = r#"{"action":"message_user","uuid":"u","message":"a\ud800b\udc00\ud83d\ude00"}"#;
+        let Action::Tell { text, .. } = only(text) else { panic!("it is for a user") };
+        assert_eq!(text, "a\u{fffd}b\u{fffd}\u{1f600}");
+    }
+
+    #[test]
+    fn a_reply_has_its_keys_in_order_and_the_id_as_it_was_but_for_duplicate_keys() {
+        let id: &RawValue = serde_json::from_str(r#"{ "a" : [1, {"b":1,"b":2e0}], "a":{"c":1} }"#).unwrap();
+        let mut out = String::new();
+        assert!(encode(&Notice::Problem(&Problem::NoChannel("a\"\u{7}".into())), Some(id), &mut out));
+        let wanted = r#"{"status":"error","version":"1.0","message":"Channel does not exist, a\"\u0007","data":[],"id":{"a":{"c":1}}}"#;
+        assert_eq!(out, wanted);
+        out.clear();
+        assert!(!encode(&Notice::Pong, None, &mut out) && out.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_is_html_in_one_field_and_plain_in_another() {
+        let by = Person { uuid: "u", username: "<al\"ice>" };
+        let said =
+            Said { channel: "c", by, text: "1<2 & 'x'\n", unix_ms: 5, minute_of_day: 14 * 60 + 5, seq: 7 };
+        let mut out = String::new();
+        put_said(&said, &mut out);
+        let wanted = concat!(
+            r#"{"action":"new_message","channel_name":"c","message":"[14:05] &lt;&lt;al&quot;ice&gt;&gt;: 1&lt;2 &amp; &#39;x&#39;\n","#,
+            r#""uuid":"u","username":"<al\"ice>","text":"1<2 & 'x'\n","time":5,"seq":7}"#
+        );
+        assert_eq!(out, wanted);
+    }
 }

@@ -118,3 +118,73 @@ fn put_relayed(
     }
     out.push('}');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        message_bytes_max: 1_000,
+        depth_max: 4,
+        actions_max: 3,
+        name_bytes_max: 10,
+        recipients_max: 3,
+    };
+
+    #[test]
+    fn tags_are_removed_as_the_regular_expression_would() {
+        let cases = [
+            ("<b>x</b>", "x"),
+            ("1<2", "1<2"),
+            ("a<>b", "a<>b"),
+            ("<<b>c", "c"),
+            ("<><b>", "<>"),
+            ("<b", "<b"),
+            ("<b>b>x", "b>x"),
+            ("<\n>é<é>", "é"),
+            ("<<>>", ">"),
+        ];
+        for (text, left) in cases {
+            assert_eq!(without_tags(Cow::Borrowed(text)), left, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_server_says_and_what_cannot_be_read_is_nothing() {
+        for text in [
+            "pong",
+            "{}",
+            r#"{"type":5}"#,
+            r#"{"type":"id"}"#,
+            r#"{"type":"userlist","users":[]}"#,
+            r#"{"type":"rejectusername"}"#,
+            r#"{"type":"message"}"#,
+            r#"{"type":"message","text":5}"#,
+            r#"{"type":"username"}"#,
+            r#"{"type":"username","name":"<i>"}"#,
+            r#"{"type":"username","name":"12345678901"}"#,
+            r#"[{"type":"x"}]"#,
+            r#"{"type":"x","a":[[[[]]]]}"#,
+        ] {
+            assert!(parse(text, &BOUNDS).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_relayed_is_as_it_came_but_for_who_sent_it() {
+        let text = r#"{"type":"x","id":7,"a":{"b":1,"b":[2 ]},"name":"Eve","type":"wave","date":1e999}"#;
+        let Some(Action::Relay { object, text: None }) = parse(text, &BOUNDS) else {
+            panic!("it is relayed")
+        };
+        let mut out = String::new();
+        put_relayed(&object, None, 3, None, "Bob", &mut out);
+        assert_eq!(out, r#"{"type":"wave","id":3,"a":{"b":[2]},"name":"Bob","date":1e999}"#);
+        let text = r#"{"type":"message","text":"<b>hi</b>","id":"x"}"#;
+        let Some(Action::Relay { object, text: Some(said) }) = parse(text, &BOUNDS) else {
+            panic!("it is said")
+        };
+        out.clear();
+        put_relayed(&object, Some(&said), 3, Some("Bob"), "Bob", &mut out);
+        assert_eq!(out, r#"{"type":"message","text":"hi","id":3,"name":"Bob"}"#);
+    }
+}

@@ -102,3 +102,73 @@ fn decoded(text: &str) -> Cow<'_, str> {
 fn begins_with(text: &str, start: &str) -> bool {
     text.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_choose_in_any_case_and_some_in_any_directory() {
+        use Dialect::{Actions, Chat, Echo, Envelope, Room};
+        let cases = [
+            ("/actions", Some(Actions)),
+            ("/ACTIONS", Some(Actions)),
+            ("/%61ctions", Some(Actions)),
+            ("/actions/more", None),
+            ("/actionsx", None),
+            ("/envelope", Some(Envelope)),
+            ("/a/b/__InitializeWebSocket.PHP", Some(Envelope)),
+            ("/__initializesocket.wwsc", Some(Envelope)),
+            ("/__initializesocket", None),
+            ("/__initializesocketx.y", None),
+            ("/chat", Some(Chat)),
+            ("/room", Some(Room)),
+            ("/Room/echo", Some(Room)),
+            ("/roomy", None),
+            ("/echo", Some(Echo)),
+            ("/path/to/echo-web-socket-handler", Some(Echo)),
+            ("/echo/more", None),
+            ("/path/to/web-socket-handler", None),
+            ("/", None),
+        ];
+        for (path, dialect) in cases {
+            let choice = choose(path, "a", [], None);
+            assert_eq!((choice.dialect, choice.by_path), (dialect, dialect.is_some()), "{path}");
+        }
+    }
+
+    #[test]
+    fn path_wins_over_host_over_subprotocol_over_listener() {
+        let choice = |path, host, offers: &[&'static str]| {
+            let found = choose(path, host, offers.iter().copied(), Some(Dialect::Room));
+            (found.dialect.map(Dialect::name), found.subprotocol)
+        };
+        assert_eq!(choice("/chat", "echo.a", &["x", "actions"]), (Some("chat"), Some("actions")));
+        assert_eq!(choice("/x", "ECHO.a:80", &["json"]), (Some("echo"), Some("json")));
+        assert_eq!(choice("/x", "echo", &["soap", "json", "room"]), (Some("chat"), Some("json")));
+        assert_eq!(choice("/x", "a", &["soap"]), (Some("room"), None));
+    }
+
+    #[test]
+    fn a_room_has_the_name_that_its_path_spells() {
+        let cases = [
+            ("/room", Some("")),
+            ("/room/", Some("")),
+            ("/room/a%20%E2%82%AC", Some("a €")),
+            ("/ROOM/a/b", Some("a/b")),
+            ("/room/a%2Fb", Some("a/b")),
+            ("/room/100%", Some("100%")),
+            ("/room/%ff", None),
+            ("/elsewhere", Some("")),
+        ];
+        for (path, name) in cases {
+            assert_eq!(room_of(path).as_deref(), name, "{path}");
+        }
+    }
+
+    #[test]
+    fn pushes_go_to_their_own_paths() {
+        assert!(is_push("/x/__BroadcastWebSocket.php") && is_push("/__broadcastsocket.w"));
+        assert!(!is_push("/__broadcastsocket") && !is_push("/__broadcastsocket.x/y"));
+    }
+}

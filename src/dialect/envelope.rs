@@ -10,7 +10,8 @@ use std::borrow::Cow;
 
 /// Whether the first message of a connection says that it speaks this.
 pub(super) fn is_meant(text: &str) -> bool {
-    Object::parse(text).is_some_and(|object| object.0.iter().any(|(key, _)| key.eq_ignore_ascii_case("action")))
+    Object::parse(text)
+        .is_some_and(|object| object.0.iter().any(|(key, _)| key.eq_ignore_ascii_case("action")))
 }
 
 /// Reads a message; nothing where it is none.
@@ -150,3 +151,79 @@ fn put_tail(group: &str, user: &str, out: &mut String) {
 
 /// The action by which a client asks for what was said before, and is told of it.
 pub(crate) const INITIAL_MESSAGES: &str = "initialmessages";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        message_bytes_max: 1_000,
+        depth_max: 4,
+        actions_max: 3,
+        name_bytes_max: 10,
+        recipients_max: 8,
+    };
+
+    fn again(text: &str) -> Option<String> {
+        let post = parse(text, &BOUNDS)?;
+        let mut out = String::new();
+        assert!(encode(&Notice::Post { post: &post, user: "me" }, &mut out));
+        Some(out)
+    }
+
+    #[test]
+    fn keys_match_in_any_case_and_what_goes_out_has_all_five() {
+        let all =
+            r#"{"ACTION":"a","Message":"{\"x\":1}","groupID":"g","userid":"you","x":[{}],"Recipients":null}"#;
+        let wanted = r#"{"action":"a","message":"{\"x\":1}","groupId":"g","userId":"me","recipients":[]}"#;
+        assert_eq!(again(all).as_deref(), Some(wanted));
+        let none = r#"{"action":"","message":"","groupId":"","userId":"me","recipients":[]}"#;
+        assert_eq!(again("{}").as_deref(), Some(none));
+        let twice = again(r#"{"message":"1","MESSAGE":"2"}"#);
+        assert_eq!(twice.as_deref(), Some(&*none.replace(r#""message":"""#, r#""message":"2""#)));
+    }
+
+    #[test]
+    fn recipients_are_words_in_any_case_or_numbers_and_what_is_neither_is_left_out() {
+        let text = r#"{"recipients":[{"type":"GROUP","value":"a"},{"TYPE":2,"Value":"b"},{"type":0,"value":"c"},
+            {"type":"AllButUser","value":"d"},{"type":"all"},{"type":"friend","value":"e"},{"type":[],"value":"f"},5]}"#;
+        let post = parse(text, &BOUNDS).unwrap();
+        let kinds: Vec<_> = post.recipients.iter().map(|recipient| recipient.kind).collect();
+        use RecipientKind::{All, Excluded, Group, Unknown, User};
+        assert_eq!(kinds, [Group, User, Excluded, Excluded, All, Unknown]);
+        assert!(post.malformed_recipients);
+        assert!(again(text).unwrap().ends_with(concat!(
+            r#""recipients":[{"type":"GROUP","value":"a"},{"type":2,"value":"b"},{"type":0,"value":"c"},"#,
+            r#"{"type":"AllButUser","value":"d"},{"type":"all","value":""},{"type":"friend","value":"e"}]}"#
+        )));
+    }
+
+    #[test]
+    fn what_is_no_message_is_nothing() {
+        for text in [
+            "",
+            "[]",
+            "1",
+            "{",
+            r#"{"action":1}"#,
+            r#"{"message":{}}"#,
+            r#"{"recipients":{}}"#,
+            r#"{"recipients":"all"}"#,
+            r#"{"groupId":"12345678901"}"#,
+            r#"{"x":[[[[]]]]}"#,
+            "{\"a\u{1}\":1}",
+        ] {
+            assert!(parse(text, &BOUNDS).is_none(), "{text}");
+        }
+        let nine = format!(r#"{{"recipients":[{}]}}"#, [r#"{"type":1}"#; 9].join(","));
+        assert!(parse(&nine, &BOUNDS).is_none());
+    }
+
+    #[test]
+    fn earlier_posts_are_an_array_inside_a_string() {
+        let mut out = String::new();
+        encode(&Notice::Earlier { group: "g", posts: r#"{"a":"\n"},{}"# }, &mut out);
+        let wanted = r#"{"action":"initialmessages","message":"[{\"a\":\"\\n\"},{}]","groupId":"g","userId":"","recipients":[]}"#;
+        assert_eq!(out, wanted);
+    }
+}

@@ -217,6 +217,8 @@ pub(crate) fn put_value(raw: &RawValue, out: &mut String) {
             }
             out.push(']');
         }
+        // A surrogate may be a lone one, which not every parser takes.
+        Some(b'"') if json.contains("\\u") => put_text(&text(raw).unwrap_or_default(), out),
         _ => out.push_str(json),
     }
 }
@@ -244,7 +246,9 @@ pub(crate) fn put_inside(text: &str, out: &mut String) {
                 out.push_str(&text[done..at]);
                 out.push_str("\\u00");
                 for digit in [byte >> 4, byte & 15] {
-                    out.push(char::from_digit(u32::from(digit), 16).expect("a hexadecimal digit is below 16"));
+                    out.push(
+                        char::from_digit(u32::from(digit), 16).expect("a hexadecimal digit is below 16"),
+                    );
                 }
                 done = at + 1;
                 continue;
@@ -271,4 +275,61 @@ pub(crate) fn put_number(number: u64, out: &mut String) {
         }
     }
     out.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_counted_outside_of_strings_and_up_to_the_limit() {
+        assert!(is_shallow("[[[]]]", 3) && !is_shallow("[[[[]]]]", 3));
+        assert!(is_shallow("[[],[],{},[[]]]", 3));
+        assert!(is_shallow(r#"["[[[[\"[[[[","\\",[]]"#, 2));
+        assert!(!is_shallow(r#"["\\",[[]]]"#, 2));
+        assert!(!is_shallow(&"[".repeat(1 << 20), 32));
+    }
+
+    #[test]
+    fn of_duplicate_keys_the_last_value_stands_where_the_first_one_stood() {
+        for extra in [0, 40] {
+            let others: String = (0..extra).map(|i| format!(r#","k{i}":{i}"#)).collect();
+            let text = format!(r#"{{"a":1,"b":2,"\u0061":3{others},"b":4}}"#);
+            let object = Object::parse(&text).unwrap();
+            let members: Vec<_> = object.0.iter().map(|(key, value)| (&**key, value.get())).collect();
+            assert_eq!((members.len(), &members[..2]), (2 + extra, &[("a", "3"), ("b", "4")][..]));
+        }
+    }
+
+    #[test]
+    fn strings_go_out_as_they_came_in() {
+        let every: String = (0u8..0x80).map(char::from).chain("é€\u{2028}😀".chars()).collect();
+        let mut out = String::new();
+        put_text(&every, &mut out);
+        assert_eq!(serde_json::from_str::<String>(&out).unwrap(), every);
+    }
+
+    #[test]
+    fn what_is_sent_on_has_no_duplicate_keys_and_no_lone_surrogates_on_any_level() {
+        let json = r#" { "a" : [ {"b":1, "b" : "\ud800x"}, "\u00e9" ], "\udfff":null, "a\u0000":-0.0e+5 } "#;
+        let mut out = String::new();
+        put_value(serde_json::from_str(json).unwrap(), &mut out);
+        assert_eq!(out, "{\"a\":[{\"b\":\"\u{fffd}x\"},\"é\"],\"\u{fffd}\":null,\"a\\u0000\":-0.0e+5}");
+    }
+
+    #[test]
+    fn whole_numbers_are_whole_and_not_negative() {
+        let number = |json| whole(serde_json::from_str::<&RawValue>(json).unwrap());
+        assert_eq!((number("0"), number("7.0"), number("1e3")), (Some(0), Some(7), Some(1_000)));
+        assert_eq!(number("18446744073709551615"), Some(u64::MAX));
+        for json in ["-1", "0.5", "1e999", "\"1\"", "true", "-1e999"] {
+            assert_eq!(number(json), None, "{json}");
+        }
+        let mut out = String::new();
+        for value in [0, 9, 10, u64::MAX] {
+            out.clear();
+            put_number(value, &mut out);
+            assert_eq!(out, value.to_string());
+        }
+    }
 }

@@ -68,7 +68,9 @@ const CODECS: [Codec; 5] = [
         dialect: Dialect::Envelope,
         name: "envelope",
         subprotocols: &["envelope"],
-        is_chosen_by: |path| path.is("envelope") || path.ends_in(&["__initializewebsocket", "__initializesocket"]),
+        is_chosen_by: |path| {
+            path.is("envelope") || path.ends_in(&["__initializewebsocket", "__initializesocket"])
+        },
         is_json: true,
         decode: envelope::decode,
         encode: |notice, _, out| envelope::encode(notice, out),

@@ -1,6 +1,9 @@
 //! `room` and `echo`: messages go on as they came, and no JSON is looked at.
 
-use super::{Bounds, action::{Notice, Request}};
+use super::{
+    Bounds,
+    action::{Notice, Request},
+};
 use serde_json::value::RawValue;
 
 /// There is nothing to read: the hub sends the message on.

@@ -79,7 +79,8 @@ impl<M> Relation<M> {
     /// What is said of `peer` in `set`.
     #[cfg(feature = "hub")]
     pub(crate) fn get(&self, peer: u32, set: u32) -> Option<&M> {
-        let membership = self.peers[peer as usize][self.membership_of(peer, set)?];
+        let place = self.membership_of(peer, set)?;
+        let membership = self.peers[peer as usize][place];
         Some(&self.sets[set as usize][membership.member as usize].data)
     }
 
@@ -137,7 +138,8 @@ mod tests {
     use super::*;
 
     fn members(relation: &Relation<u32>, set: u32) -> Vec<(u32, u32)> {
-        let mut found: Vec<_> = relation.members(set).iter().map(|member| (member.peer, member.data)).collect();
+        let mut found: Vec<_> =
+            relation.members(set).iter().map(|member| (member.peer, member.data)).collect();
         found.sort_unstable();
         found
     }
@@ -158,6 +160,10 @@ mod tests {
             assert_eq!(relation.remove(peer, 1), None);
         }
         assert_eq!(relation.remove(1, 4), Some(104));
+        #[cfg(feature = "hub")]
+        assert_eq!((relation.get(2, 4), relation.get(1, 4), relation.get(99, 4)), (None, None, None));
+        #[cfg(feature = "hub")]
+        assert!(relation.get(4, 4) == Some(&404) && relation.is_consistent());
         for set in 0..10u32 {
             let want: Vec<_> = (0..20)
                 .filter(|peer| peer % 3 != 0 && (peer + set) % 3 != 0 && (*peer, set) != (1, 4))

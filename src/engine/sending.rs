@@ -253,6 +253,10 @@ impl Core {
 
     /// Answers a Ping, §5.5.2: each, and in order; to a peer that does not read, the latest one only (§5.5.3).
     pub(super) fn pong(&mut self, now: Now, index: u32, ping: Range<usize>, input: &mut Input) {
+        // A large message that goes back as it came may fill the queue without having been counted yet.
+        if self.peers[index].outbox.len() > self.commons.limits.outbox_bytes_soft as usize {
+            self.backlogged(now, index);
+        }
         if self.peers[index].flags.has(flag::BACKLOGGED) {
             self.pongs.insert(index, input.get(ping).to_vec());
         } else if self.may_reply_in_place(index) {

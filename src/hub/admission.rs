@@ -12,14 +12,28 @@ use crate::{
     engine::{ConnId, Context},
     wire::handshake::{Refusal, Request},
 };
+use std::{fmt, net::SocketAddr};
+
+/// Where a connection comes from, as a log says it.
+struct Address(Option<SocketAddr>);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
 
 impl<A: Application> Hub<A> {
     /// Decides on a request: by which dialect, and whether at all.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>, id: ConnId, request: &Request<'_>) -> Upgrade {
         let peer = cx.peer(id);
         let listener = peer.and_then(|peer| self.core.settings.listeners.get(usize::from(peer.listener)));
-        let choice = choose(request.path(), request.host(), request.subprotocols(), listener.copied().flatten());
-        let address = peer.and_then(|peer| peer.address).map_or_else(|| "unix".to_owned(), |at| at.to_string());
+        let choice =
+            choose(request.path(), request.host(), request.subprotocols(), listener.copied().flatten());
+        let address = Address(peer.and_then(|peer| peer.address));
         let client = match self.client_of(cx, id, request, choice.dialect, choice.by_path) {
             Ok(client) => client,
             Err(refusal) => {
@@ -113,6 +127,7 @@ impl<A: Application> Hub<A> {
             (!value.is_empty() && value.len() <= limit).then(|| (*value).into())
         };
         let user = session.and_then(|token| self.identify(cx.now(), token)).map(|user| user.uuid.into());
-        Correspondent { group: named("groupid"), user: user.or_else(|| named("userid")), has_written: false }
+        let user = user.or_else(|| named("userid"));
+        Correspondent { group: named("groupid"), user, ..Correspondent::default() }
     }
 }

@@ -30,7 +30,7 @@ impl<A: Application> Hub<A> {
             None => Cow::Owned(random_name(cx)),
         };
         if name.starts_with(CONVERSATION) {
-            return self.core.join_conversation(cx, id, name, join.resume);
+            return self.core.join_conversation(id, name, join.resume);
         }
         let found = self.core.gatherings.find(Space::Channel, &name);
         match found {
@@ -58,7 +58,12 @@ impl<A: Application> Hub<A> {
         })
     }
 
-    pub(super) fn leave<'a>(&mut self, cx: &mut Context<'_>, id: ConnId, channel: Cow<'a, str>) -> Outcome<'a> {
+    pub(super) fn leave<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        channel: Cow<'a, str>,
+    ) -> Outcome<'a> {
         let Some(set) = self.core.gatherings.find(Space::Channel, &channel) else {
             return Err(Problem::NoChannel(channel));
         };
@@ -99,7 +104,8 @@ impl<A: Application> Hub<A> {
             return Err(Problem::BlankMessage);
         }
         let caller = self.core.caller(id);
-        let may_write = caller.is_admin || self.core.access(set, id).is_some_and(|access| access != Access::Read);
+        let may_write =
+            caller.is_admin || self.core.access(set, id).is_some_and(|access| access != Access::Read);
         if !may_write || !self.application.may_send(&caller, Place::Channel(&channel), Message::Text(text)) {
             return Err(Problem::MayNotWrite);
         }
@@ -153,6 +159,12 @@ impl<A: Application> Hub<A> {
                 put_deed("set_visibility", &channel, Some(("visibility", visibility.as_str())), &mut data);
             }
             Deed::Close => {
+                // Who watches is told of the end, and not of everybody's leaving.
+                if let Some(watchers) = self.core.gatherings.find(Space::Presence, &channel) {
+                    for id in self.core.gatherings.ids(watchers).collect::<Vec<_>>() {
+                        self.core.gatherings.leave(watchers, id);
+                    }
+                }
                 let seats: Vec<_> = self.core.gatherings.ids(set).collect();
                 self.expel(cx, set, &channel, &seats, "closed");
                 put_deed("close_channel", &channel, None, &mut data);
@@ -186,7 +198,12 @@ impl Core {
             || (!uuid.is_empty() && is_known)
     }
 
-    fn room_for_one_more<'a>(&self, id: ConnId, is_new: bool, name: &Cow<'a, str>) -> Result<(), Problem<'a>> {
+    fn room_for_one_more<'a>(
+        &self,
+        id: ConnId,
+        is_new: bool,
+        name: &Cow<'a, str>,
+    ) -> Result<(), Problem<'a>> {
         let limit = self.limits.channels_per_connection_max;
         if self.gatherings.of(id, Space::Channel).count() >= limit as usize {
             return Err(Problem::TooManyChannels { channel: name.clone(), limit });
@@ -230,7 +247,14 @@ impl Core {
         let minute_of_day = self.settings.zone.minute_of_day(now.unix_ms);
         let (gathering, archive) = self.gatherings.with_archive(set);
         gathering.seq += 1;
-        let said = Said { channel: &gathering.name, by, text, unix_ms: now.unix_ms, minute_of_day, seq: gathering.seq };
+        let said = Said {
+            channel: &gathering.name,
+            by,
+            text,
+            unix_ms: now.unix_ms,
+            minute_of_day,
+            seq: gathering.seq,
+        };
         let mut data = std::mem::take(&mut self.data);
         data.clear();
         actions::put_said(&said, &mut data);

@@ -5,11 +5,7 @@ use super::{
     gathering::{Seat, Space},
 };
 use crate::{
-    dialect::{
-        Dialect, Object,
-        action::Notice,
-        json,
-    },
+    dialect::{Dialect, Object, action::Notice, json},
     engine::{ConnId, Context},
 };
 use std::collections::{BTreeMap, HashSet};
@@ -100,7 +96,13 @@ impl Core {
     }
 
     /// Somebody says something, or has something else relayed.
-    pub(super) fn relay(&mut self, cx: &mut Context<'_>, id: ConnId, object: &Object<'_>, text: Option<&str>) {
+    pub(super) fn relay(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        object: &Object<'_>,
+        text: Option<&str>,
+    ) {
         let Some((number, set)) = self.place_in_chat(id) else { return };
         let sender = self.names.of(number).to_owned();
         // What is said is given a name; anything else only where it claims one.

@@ -74,6 +74,8 @@ pub(super) struct Correspondent {
     pub(super) user: Option<Box<str>>,
     /// Its first message has come.
     pub(super) has_written: bool,
+    /// It was told what was said before.
+    pub(super) is_greeted: bool,
 }
 
 /// What was not done, since the start.
@@ -197,7 +199,13 @@ impl Core {
     // ------------------------------------------------------------------ telling
 
     /// Tells one connection, if its dialect has a word for it.
-    pub(super) fn tell(&mut self, cx: &mut Context<'_>, id: ConnId, notice: &Notice<'_>, request: Option<&RawValue>) {
+    pub(super) fn tell(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        notice: &Notice<'_>,
+        request: Option<&RawValue>,
+    ) {
         let Some(Some(dialect)) = self.speaks.get(id.index()).copied() else { return };
         self.out.clear();
         if dialect.encode(notice, request, &mut self.out) {
@@ -206,7 +214,13 @@ impl Core {
     }
 
     /// Tells all members of a gathering whose members speak `dialect`: encoded once.
-    pub(super) fn tell_all(&mut self, cx: &mut Context<'_>, set: u32, dialect: Dialect, notice: &Notice<'_>) -> Fanout {
+    pub(super) fn tell_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        set: u32,
+        dialect: Dialect,
+        notice: &Notice<'_>,
+    ) -> Fanout {
         self.out.clear();
         if !dialect.encode(notice, None, &mut self.out) {
             return Fanout::default();
@@ -235,5 +249,7 @@ pub(super) fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
 
 /// The first value of a key in a query, in any case.
 pub(super) fn query<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
-    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name.eq_ignore_ascii_case(key))
+        .map(|(_, value)| value)
 }

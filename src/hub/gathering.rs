@@ -16,7 +16,7 @@ pub(super) enum Space {
     Presence,
     /// `actions`: the connections of a user.
     User,
-    /// `actions`: what two users have said to each other; nobody is a member.
+    /// `actions`: what two users say to each other.
     Conversation,
     /// `envelope`: those of a group.
     Group,
@@ -132,10 +132,6 @@ impl Gatherings {
 
     pub(super) fn get(&self, set: u32) -> &Gathering {
         &self.slots[set as usize]
-    }
-
-    pub(super) fn get_mut(&mut self, set: u32) -> &mut Gathering {
-        &mut self.slots[set as usize]
     }
 
     /// The gathering, and what keeps the histories of all.

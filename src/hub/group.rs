@@ -3,7 +3,7 @@
 use super::{
     Hub,
     application::{Application, Place},
-    core::{Core, Part},
+    core::{Core, Correspondent, Part},
     gathering::{Seat, Space},
 };
 use crate::{
@@ -17,17 +17,18 @@ use crate::{
 };
 
 impl<A: Application> Hub<A> {
-    /// A connection takes its place: in the group that its URL names, or in the one without a name.
-    pub(super) fn enter_groups(&mut self, cx: &mut Context<'_>, id: ConnId) {
+    /// A connection takes its place: in the group that its URL names, or in the one without a name. Where a first message
+    /// decided on the dialect, what was said before is told when that has said which group it is.
+    pub(super) fn enter_groups(&mut self, cx: &mut Context<'_>, id: ConnId, has_written: bool) {
         let everybody = self.core.gatherings.find_or_create(Space::Everybody, "");
         self.core.gatherings.join(everybody, Seat { id, is_admin: false });
-        let Some(client) = self.core.client(id) else { return };
-        let Part::Envelope(correspondent) = &client.part else { return };
-        let group = correspondent.group.clone().unwrap_or_default();
-        if let Some(user) = correspondent.user.clone() {
+        let Some(correspondent) = self.core.correspondent(id) else { return };
+        correspondent.is_greeted = !has_written;
+        let (group, user) = (correspondent.group.clone().unwrap_or_default(), correspondent.user.clone());
+        if let Some(user) = user {
             self.core.go_by(id, &user);
         }
-        if self.enter_group(cx, id, &group) {
+        if self.enter_group(cx, id, &group) && !has_written {
             self.core.tell_earlier(cx, id);
         }
     }
@@ -35,11 +36,14 @@ impl<A: Application> Hub<A> {
     /// A message came.
     pub(super) fn posted(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) {
         let has_moved = self.introduce(cx, id, post);
-        if post.action.eq_ignore_ascii_case(INITIAL_MESSAGES) {
-            return self.core.tell_earlier(cx, id);
-        }
-        if has_moved {
+        let asks = post.action.eq_ignore_ascii_case(INITIAL_MESSAGES);
+        let Some(correspondent) = self.core.correspondent(id) else { return };
+        let is_greeted = std::mem::replace(&mut correspondent.is_greeted, true);
+        if has_moved || asks || !is_greeted {
             self.core.tell_earlier(cx, id);
+        }
+        if asks {
+            return;
         }
         let place = Place::Group(&post.group);
         if !self.application.may_send(&self.core.caller(id), place, Message::Text(&post.message)) {
@@ -94,8 +98,13 @@ impl<A: Application> Hub<A> {
 }
 
 impl Core {
-    fn correspondent(&mut self, id: ConnId) -> Option<&mut super::core::Correspondent> {
-        match &mut self.client_mut(id)?.part {
+    /// What this dialect knows of a connection.
+    fn correspondent(&mut self, id: ConnId) -> Option<&mut Correspondent> {
+        let client = self.client_mut(id)?;
+        if !matches!(client.part, Part::Envelope(_)) {
+            client.part = Part::Envelope(Correspondent::default());
+        }
+        match &mut client.part {
             Part::Envelope(correspondent) => Some(correspondent),
             _ => None,
         }
@@ -114,7 +123,8 @@ impl Core {
     fn tell_earlier(&mut self, cx: &mut Context<'_>, id: ConnId) {
         self.gatherings.expire(cx.now().unix_ms);
         let Some(set) = self.gatherings.of(id, Space::Group).next() else { return };
-        let user = self.correspondent(id).and_then(|correspondent| correspondent.user.clone()).unwrap_or_default();
+        let user =
+            self.correspondent(id).and_then(|correspondent| correspondent.user.clone()).unwrap_or_default();
         let mut posts = String::new();
         for json in self.gatherings.get(set).history.heard_by(&user) {
             if !posts.is_empty() {
@@ -170,7 +180,8 @@ impl Core {
             ([], _) => Audience::Nobody,
             (&[set], []) => Audience::Set(set),
             _ => {
-                let mut out: Vec<ConnId> = excluded.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
+                let mut out: Vec<ConnId> =
+                    excluded.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
                 out.sort_unstable();
                 let mut ids: Vec<ConnId> = sets.iter().flat_map(|&set| self.gatherings.ids(set)).collect();
                 ids.sort_unstable();

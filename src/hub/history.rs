@@ -28,7 +28,8 @@ impl History {
 
     /// Whether all that came after message `since`, up to `seq`, the last, is here.
     pub(super) fn reaches(&self, since: u64, seq: u64) -> bool {
-        since == seq || (since < seq && self.entries.front().is_some_and(|first| first.seq <= since.saturating_add(1)))
+        since == seq
+            || (since < seq && self.entries.front().is_some_and(|first| first.seq <= since.saturating_add(1)))
     }
 
     /// What came after message `since`.
@@ -184,7 +185,10 @@ mod tests {
         }
         assert_eq!(texts(&history, 0), ["333", "4444", "5"]);
         assert_eq!(texts(&history, 4), ["5"]);
-        assert_eq!((history.reaches(2, 5), history.reaches(1, 5), history.reaches(5, 5)), (true, false, true));
+        assert_eq!(
+            (history.reaches(2, 5), history.reaches(1, 5), history.reaches(5, 5)),
+            (true, false, true)
+        );
         assert!(!history.reaches(6, 5), "nobody has read what was not said");
         archive.record(&mut history, 0, 6, 0, "more than ten bytes", Box::default());
         assert_eq!((texts(&history, 0).len(), history.reaches(5, 6)), (0, false));
@@ -214,7 +218,8 @@ mod tests {
 
     #[test]
     fn what_is_gone_leaves_no_litter() {
-        let (mut archive, mut history) = archive(ActionLimits { history_messages_max: 1, ..Default::default() });
+        let (mut archive, mut history) =
+            archive(ActionLimits { history_messages_max: 1, ..Default::default() });
         for seq in 1..5_000 {
             archive.record(&mut history, 0, seq, 0, "x", Box::default());
             if archive.is_littered() {

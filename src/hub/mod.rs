@@ -18,13 +18,13 @@
 
 pub mod auth;
 
+mod admission;
 mod application;
 mod channel;
 mod chat;
 mod core;
 mod gathering;
 mod group;
-mod admission;
 mod history;
 mod pages;
 mod presence;
@@ -85,7 +85,8 @@ enum Done {
 impl Hub {
     /// A configuration that listens on `address` and knows the subprotocols of the dialects, which a hub has need of.
     pub fn config(address: impl Into<String>) -> Config {
-        let subprotocols = Dialect::all().flat_map(Dialect::subprotocols).map(|&name| name.to_owned()).collect();
+        let subprotocols =
+            Dialect::all().flat_map(Dialect::subprotocols).map(|&name| name.to_owned()).collect();
         Config { subprotocols, ..Config::new(address) }
     }
 
@@ -118,7 +119,11 @@ impl<A: Application> Hub<A> {
     }
 
     /// Lets the program do between two events what it could in one of its calls.
-    pub fn act<R>(&mut self, cx: &mut Context<'_>, act: impl FnOnce(&mut A, &mut HubContext<'_, '_>) -> R) -> R {
+    pub fn act<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut A, &mut HubContext<'_, '_>) -> R,
+    ) -> R {
         act(&mut self.application, &mut HubContext { core: &mut self.core, cx })
     }
 
@@ -131,14 +136,14 @@ impl<A: Application> Hub<A> {
     // ------------------------------------------------------------------ dialects
 
     /// A connection's dialect is decided, now or by its handshake.
-    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect) {
+    fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, has_written: bool) {
         if dialect.is_json() && self.core.client(id).is_none() {
             let client = self.core.client_for(cx);
             self.core.enter(id, Some(dialect), Some(client));
         }
         self.core.speaks[id.index()] = Some(dialect);
         match dialect {
-            Dialect::Envelope => self.enter_groups(cx, id),
+            Dialect::Envelope => self.enter_groups(cx, id, has_written),
             Dialect::Chat => self.core.enter_chat(cx, id),
             Dialect::Room => self.enter_room(cx, id),
             Dialect::Actions | Dialect::Echo => {}
@@ -172,7 +177,7 @@ impl<A: Application> Hub<A> {
             Message::Binary(_) => Dialect::Echo,
         };
         log::debug!(connection:% = id, dialect:% = dialect; "dialect decided");
-        self.begin(cx, id, dialect);
+        self.begin(cx, id, dialect, true);
         self.on_message(cx, id, message);
     }
 
@@ -181,7 +186,9 @@ impl<A: Application> Hub<A> {
         let text = match message {
             Message::Text(text) => text,
             // What is no UTF-8 is no JSON either, and neither is this.
-            Message::Binary(bytes) if dialect != Dialect::Chat => simdutf8::basic::from_utf8(bytes).unwrap_or("?"),
+            Message::Binary(bytes) if dialect != Dialect::Chat => {
+                simdutf8::basic::from_utf8(bytes).unwrap_or("?")
+            }
             Message::Binary(_) => "",
         };
         let mut requests = Vec::new();
@@ -292,8 +299,10 @@ impl<A: Application> Hub<A> {
 
     fn is_allowed(&mut self, cx: &Context<'_>, id: ConnId) -> Verdict {
         let rate = self.core.rate;
-        let verdict =
-            self.core.client_mut(id).map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
+        let verdict = self
+            .core
+            .client_mut(id)
+            .map_or(Verdict::Allowed, |client| client.bucket.take(cx.now().tick, rate));
         if verdict != Verdict::Allowed {
             self.core.counters.too_fast += 1;
         }
@@ -363,7 +372,7 @@ impl<A: Application> Handler for Hub<A> {
 
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
         if let Some(Some(dialect)) = self.core.speaks.get(id.index()).copied() {
-            self.begin(cx, id, dialect);
+            self.begin(cx, id, dialect, false);
         }
     }
 

@@ -74,7 +74,9 @@ impl Pages {
         let found = FILES.iter().zip(&self.tags).find(|(file, _)| file.path == request.path());
         let Some((file, tag)) = found else {
             let body = b"There is nothing here. Start at /, or connect with a WebSocket.\n";
-            return Answer::Respond(HttpResponse::new(404).header("Content-Type", "text/plain; charset=utf-8").body(body));
+            return Answer::Respond(
+                HttpResponse::new(404).header("Content-Type", "text/plain; charset=utf-8").body(body),
+            );
         };
         if !matches!(request.method(), "GET" | "HEAD") {
             return Answer::Respond(HttpResponse::new(405).header("Allow", "GET, HEAD"));

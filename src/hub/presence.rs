@@ -9,8 +9,7 @@ use crate::{
     dialect::{
         Dialect,
         action::{Access, Notice, Person, Problem, Visibility},
-        actions,
-        json,
+        actions, json,
     },
     engine::{ConnId, Context},
 };
@@ -18,7 +17,14 @@ use std::{borrow::Cow, collections::HashMap};
 
 impl Core {
     /// Tells those who want to know that somebody has come or gone: a user with the first connection and the last.
-    pub(super) fn announce(&mut self, cx: &mut Context<'_>, channel: &str, set: u32, id: ConnId, action: &str) {
+    pub(super) fn announce(
+        &mut self,
+        cx: &mut Context<'_>,
+        channel: &str,
+        set: u32,
+        id: ConnId,
+        action: &str,
+    ) {
         let Some(watchers) = self.gatherings.find(Space::Presence, channel) else { return };
         let person = self.person(id);
         if !person.uuid.is_empty() && self.connections_in(set, person.uuid).iter().any(|&other| other != id) {
@@ -81,8 +87,11 @@ impl Core {
     /// One's own channels, then those that are public.
     pub(super) fn list_channels<'a>(&self, id: ConnId) -> Outcome<'a> {
         let own = self.gatherings.of(id, Space::Channel);
-        let others = self.gatherings.all(Space::Channel).filter(|&set| {
-            self.gatherings.channel(set).visibility == Visibility::Public && self.gatherings.seat(set, id).is_none()
+        // Private channels cost a look too, so there is an end to looking.
+        let looked_at = self.gatherings.all(Space::Channel).take(self.limits.listed_max as usize * 10);
+        let others = looked_at.filter(|&set| {
+            self.gatherings.channel(set).visibility == Visibility::Public
+                && self.gatherings.seat(set, id).is_none()
         });
         let mut data = String::new();
         for set in own.chain(others).take(self.limits.listed_max as usize) {

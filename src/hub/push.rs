@@ -27,6 +27,10 @@ impl<A: Application> Hub<A> {
             log::warn!(connection:% = id, address:% = address, status = refusal.status(); "push refused");
             return Answer::Respond(refusal);
         }
+        let has_length = request.lines("Content-Length").next().is_some();
+        if !has_length && request.lines("Transfer-Encoding").next().is_none() {
+            return Answer::Respond(failure(411, "there is no message: send one with its Content-Length"));
+        }
         let Some(body) = request.body() else {
             return Answer::AwaitBody { bytes_max: self.core.limits.json_message_bytes_max };
         };
@@ -51,11 +55,16 @@ impl<A: Application> Hub<A> {
 
 /// Who knows the admin's password may push. Without it only programs on this machine may, and not a page of another
 /// site that a browser on this machine shows.
-fn may_push(request: &HttpRequest<'_>, is_local: bool, password: Option<&Secret>) -> Result<(), HttpResponse> {
+fn may_push(
+    request: &HttpRequest<'_>,
+    is_local: bool,
+    password: Option<&Secret>,
+) -> Result<(), HttpResponse> {
     if let Some(credentials) = request.header("Authorization") {
         let token = credentials.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"));
         let token = token.map(|(_, token)| token.trim()).filter(|token| token.len() <= TOKEN_BYTES_MAX);
-        let is_known = token.zip(password).is_some_and(|(token, password)| password.matches(token.as_bytes()));
+        let is_known =
+            token.zip(password).is_some_and(|(token, password)| password.matches(token.as_bytes()));
         return if is_known { Ok(()) } else { Err(unauthorized()) };
     }
     // What a proxy on this machine passes on came from elsewhere.
@@ -78,10 +87,10 @@ fn may_push(request: &HttpRequest<'_>, is_local: bool, password: Option<&Secret>
 fn is_own(origin: &[u8], host: &str) -> bool {
     let Ok(origin) = std::str::from_utf8(origin) else { return false };
     let Some((_, authority)) = origin.split_once("://") else { return false };
-    let name = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or_else(
-        || host.rsplit_once(':').map_or(host, |(name, _)| name),
-        |(name, _)| name,
-    );
+    let name = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .map_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name), |(name, _)| name);
     let is_fixed = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
     is_fixed && authority.eq_ignore_ascii_case(host)
 }

@@ -17,7 +17,9 @@ pub(super) struct Bucket {
 pub(super) enum Verdict {
     Allowed,
     /// One too many. `first`: since the bucket was full.
-    Refused { first: bool },
+    Refused {
+        first: bool,
+    },
     /// So many were too many that it is no accident.
     Flood,
 }

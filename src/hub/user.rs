@@ -73,8 +73,10 @@ impl Core {
             self.announce(cx, name, *set, id, "member_left");
         }
         if is_other {
-            if let Some(before) = self.gatherings.find(Space::User, self.person(id).uuid) {
-                self.gatherings.leave(before, id);
+            for space in [Space::User, Space::Conversation] {
+                for set in self.gatherings.of(id, space).collect::<Vec<_>>() {
+                    self.gatherings.leave(set, id);
+                }
             }
             let set = self.gatherings.find_or_create(Space::User, &user.uuid);
             self.gatherings.join(set, Seat { id, is_admin });
@@ -119,7 +121,7 @@ impl Core {
     ) -> Fanout {
         let now = cx.now();
         let minute_of_day = self.settings.zone.minute_of_day(now.unix_ms);
-        let (name, set) = (conversation_name(by.uuid, uuid), self.conversation(by.uuid, uuid, now.unix_ms));
+        let (name, set) = (conversation_name(by.uuid, uuid), self.conversation(by.uuid, uuid));
         let (gathering, archive) = self.gatherings.with_archive(set);
         gathering.seq += 1;
         let seq = gathering.seq;
@@ -127,21 +129,19 @@ impl Core {
         let mut data = String::new();
         actions::put_said(&said, &mut data);
         archive.record(&mut gathering.history, set, seq, now.unix_ms, &data, Box::default());
-        self.gatherings.end_if_over(set);
         let ends = [Some(uuid), Some(by.uuid).filter(|&sender| sender != uuid)];
-        let mut fanout = Fanout::default();
+        let users: Vec<u32> =
+            ends.into_iter().flatten().filter_map(|end| self.gatherings.find(Space::User, end)).collect();
+        let members: Vec<ConnId> = users.iter().flat_map(|&user| self.gatherings.ids(user)).collect();
+        for &member in &members {
+            self.remember_conversation(member, set);
+        }
+        self.gatherings.end_if_over(set);
         let asked = answers.map(|(id, _)| id);
         self.out.clear();
         Dialect::Actions.encode(&Notice::Data(&data), None, &mut self.out);
-        for end in ends.into_iter().flatten() {
-            if let Some(set) = self.gatherings.find(Space::User, end) {
-                let others = self.gatherings.ids(set).filter(|&member| Some(member) != asked);
-                let heard = cx.broadcast(others, self.out.as_str());
-                fanout.queued += heard.queued;
-                fanout.backlogged += heard.backlogged;
-                fanout.refused += heard.refused;
-            }
-        }
+        let others = members.iter().copied().filter(|&member| Some(member) != asked);
+        let mut fanout = cx.broadcast(others, self.out.as_str());
         if let Some((id, request)) = answers {
             self.tell(cx, id, &Notice::Data(&data), Some(request));
             fanout.queued += 1;
@@ -150,17 +150,18 @@ impl Core {
         fanout
     }
 
-    /// Where what two users say to each other is kept. Its numbers go on where an earlier one ended, for they begin with
-    /// the time.
-    fn conversation(&mut self, one: &str, other: &str, unix_ms: u64) -> u32 {
-        let key = conversation_key(one, other);
-        if let Some(set) = self.gatherings.find(Space::Conversation, &key) {
-            return set;
+    /// A conversation lives at least as long as a connection that takes part in it, so that its numbers go on: as many of
+    /// them as channels, per connection.
+    fn remember_conversation(&mut self, id: ConnId, set: u32) {
+        let limit = self.limits.channels_per_connection_max as usize;
+        if self.gatherings.of(id, Space::Conversation).count() < limit {
+            self.gatherings.join(set, Seat { id, is_admin: false });
         }
-        let set = self.gatherings.find_or_create(Space::Conversation, &key);
-        let gathering = self.gatherings.get_mut(set);
-        (gathering.seq, gathering.epoch) = (unix_ms, 0);
-        set
+    }
+
+    /// Where what two users say to each other is kept.
+    fn conversation(&mut self, one: &str, other: &str) -> u32 {
+        self.gatherings.find_or_create(Space::Conversation, &conversation_key(one, other))
     }
 
     /// Who is at the other end of the conversation of this name, if one of its ends is this connection's user.
@@ -183,7 +184,6 @@ impl Core {
     /// Both users of a conversation hear it without joining; joining it again tells what was missed.
     pub(super) fn join_conversation<'a>(
         &mut self,
-        cx: &mut Context<'_>,
         id: ConnId,
         name: Cow<'a, str>,
         resume: Option<Resume<'a>>,
@@ -191,7 +191,8 @@ impl Core {
         let Some(other) = self.other_end(id, &name) else { return Err(Problem::MayNotJoin(name)) };
         let Some(resume) = resume else { return Ok(Done::Plain) };
         let own = self.person(id).uuid.to_owned();
-        let set = self.conversation(&own, &other, cx.now().unix_ms);
+        let set = self.conversation(&own, &other);
+        self.remember_conversation(id, set);
         let data = self.resumed(set, &name, &resume);
         self.gatherings.end_if_over(set);
         Ok(Done::Data(data))

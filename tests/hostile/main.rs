@@ -17,7 +17,9 @@ mod framing;
 mod handshake;
 mod http;
 mod keepalive;
+#[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod peer;
+#[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod server;
 #[cfg(target_os = "linux")]
 mod siege;

@@ -40,13 +40,13 @@ pub struct Frame {
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
-    fields: Vec<(String, String)>,
+    pub fields: Vec<(String, String)>,
     pub body: String,
 }
 
 /// What one look at the socket brought.
-#[derive(Debug, Eq, PartialEq)]
-enum Arrival {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Arrival {
     Bytes,
     End,
     Reset,
@@ -138,6 +138,21 @@ impl Peer {
         self
     }
 
+    /// Closes at once with a reset, as a process does that dies with its network.
+    pub fn reset(self) {
+        let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        linger.expect("a live socket");
+    }
+
+    /// What one read of at most `len` bytes brings, as a client that reads once takes it.
+    #[track_caller]
+    pub fn read_once(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        let n = self.stream.read(&mut bytes).expect("the server answers");
+        bytes.truncate(n);
+        bytes
+    }
+
     /// Waits until something unread came, and closes without reading it: the kernel sends a reset.
     #[track_caller]
     pub fn abort(self) {
@@ -172,6 +187,30 @@ impl Peer {
         let frame = self.take_frame();
         assert_eq!(frame.first & 0x70, 0, "RSV bits in {:#04x}", frame.first);
         frame
+    }
+
+    /// The next frame, or what came in its place: the end, a reset, or nothing for as long as a peer waits.
+    #[track_caller]
+    pub fn frame_or_end(&mut self) -> Result<Frame, Arrival> {
+        while self.unread().is_empty() {
+            match self.arrive() {
+                Arrival::Bytes => {}
+                other => return Err(other),
+            }
+        }
+        Ok(self.expect_frame())
+    }
+
+    /// All that the stream brings until it ends, which it is to do in order.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        loop {
+            match self.arrive() {
+                Arrival::Bytes => {}
+                Arrival::End => return self.take(self.unread().len(), b""),
+                other => panic!("expected the end, got {} and then {other:?}", show(self.unread())),
+            }
+        }
     }
 
     /// The next frame is a whole compressed message.

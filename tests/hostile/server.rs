@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 /// A running `sockeye serve`. Dropping it kills the process, and fails the test if it had died on its own.
 pub struct Server {
     child: Child,
-    address: SocketAddr,
-    log: Option<JoinHandle<String>>,
+    /// One a listener, in the order of the flags.
+    addresses: Vec<SocketAddr>,
+    /// What it has said on stderr so far, and who listens to that until it ends.
+    log: Arc<Mutex<String>>,
+    listening: Option<JoinHandle<()>>,
     exited: bool,
 }
 
@@ -38,7 +41,14 @@ pub fn alone() -> MutexGuard<'static, ()> {
 impl Server {
     /// Starts the server with these flags on a port of the system's choice, and waits until it listens.
     pub fn spawn(flags: &[&str]) -> Server {
-        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), flags)
+        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), &[""], flags)
+    }
+
+    /// The same with a listener for each of `dialects` (empty: none is named), and these variables set.
+    pub fn listening(dialects: &[&str], flags: &[&str], variables: &[(String, String)]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Server::start(command, dialects, flags)
     }
 
     /// The same under a hard limit of descriptors.
@@ -47,23 +57,32 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
         command.arg(env!("CARGO_BIN_EXE_sockeye"));
-        Server::start(command, flags)
+        Server::start(command, &[""], flags)
     }
 
-    fn start(mut command: Command, flags: &[&str]) -> Server {
+    fn start(mut command: Command, dialects: &[&str], flags: &[&str]) -> Server {
         // Without pages a plain request is one that should have been an upgrade.
-        command.args(["serve", "--listen", "127.0.0.1:0", "--no-pages"]).args(flags);
+        command.args(["serve", "--no-pages"]);
+        for dialect in dialects {
+            let equals = if dialect.is_empty() { "" } else { "=" };
+            command.args(["--listen", &format!("127.0.0.1:0{equals}{dialect}")]);
+        }
+        command.args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("it is piped");
         let (found, address) = channel();
-        let log = std::thread::spawn(move || read_log(BufReader::new(stderr), &found));
-        match address.recv_timeout(PATIENCE) {
-            Ok(address) => Server { child, address, log: Some(log), exited: false },
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        let listening = std::thread::spawn(move || read_log(BufReader::new(stderr), &found, &kept));
+        let addresses: Result<_, _> = dialects.iter().map(|_| address.recv_timeout(PATIENCE)).collect();
+        match addresses {
+            Ok(addresses) => Server { child, addresses, log, listening: Some(listening), exited: false },
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("the server with {flags:?} does not listen: {}", log.join().unwrap_or_default());
+                let _ = listening.join();
+                panic!("the server with {flags:?} does not listen: {}", lock(&log));
             }
         }
     }
@@ -71,13 +90,19 @@ impl Server {
     /// A bare TCP connection.
     #[track_caller]
     pub fn dial(&self) -> Peer {
-        Peer::dial(self.address)
+        self.dial_at(0)
+    }
+
+    /// A bare TCP connection to one of several listeners.
+    #[track_caller]
+    pub fn dial_at(&self, listener: usize) -> Peer {
+        Peer::dial(self.addresses[listener])
     }
 
     /// An upgraded connection.
     #[track_caller]
     pub fn open(&self) -> Peer {
-        Peer::open(self.address)
+        Peer::open(self.addresses[0])
     }
 
     /// The script, sent on a new connection in one piece, fails it with `code` and is answered by nothing else.
@@ -113,6 +138,11 @@ impl Server {
         let response = peer.send(request).expect_upgrade();
         peer.expect_echo(b"open");
         response
+    }
+
+    /// What it has said on stderr so far.
+    pub fn logged(&self) -> String {
+        lock(&self.log).clone()
     }
 
     /// Sends a signal by its name.
@@ -174,7 +204,8 @@ impl Drop for Server {
         let died = if self.exited { None } else { self.child.try_wait().ok().flatten() };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let log = self.log.take().and_then(|log| log.join().ok()).unwrap_or_default();
+        let _ = self.listening.take().map(JoinHandle::join);
+        let log = self.logged();
         if !std::thread::panicking() {
             assert!(died.is_none(), "the server died ({died:?}): {log}");
             assert!(!log.contains("panicked"), "the server panicked: {log}");
@@ -194,8 +225,11 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>) -> String {
-    let mut log = String::new();
+fn lock(log: &Mutex<String>) -> MutexGuard<'_, String> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>, log: &Mutex<String>) {
     for line in stderr.lines().map_while(Result::ok) {
         if let Some((_, rest)) = line.split_once("listening on ") {
             let word =
@@ -204,8 +238,8 @@ fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>) -> String {
                 let _ = found.send(address);
             }
         }
+        let mut log = lock(log);
         log.push_str(&line);
         log.push('\n');
     }
-    log
 }

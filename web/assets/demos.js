@@ -18,7 +18,9 @@ export function echo(section, frames) {
     heard: (data) => {
       const { sent, at } = awaited.shift() ?? {};
       const text = typeof data === "string" ? data || "(empty)" : hex(data);
-      const verdict = same(sent, data) ? `the same, after ${(performance.now() - at).toFixed(1)} ms` : "not what was sent";
+      const verdict = same(sent, data)
+        ? `the same, after ${(performance.now() - at).toFixed(1)} ms`
+        : "not what was sent";
       pane.say({ who: "echo", text, tag: verdict });
       if (typeof data !== "string" && data.byteLength === 5) {
         const view = new DataView(data);
@@ -49,7 +51,7 @@ export function room(section, frames) {
     const pane = Pane.make(section, side);
     const socket = new Stock(pane, frames, {
       open: () => [name.value ? `/room/${encodeURIComponent(name.value)}` : "/room"],
-      heard: (data) => pane.say({ who: "room", text: typeof data === "string" ? data || "(empty)" : hex(data) }),
+      heard: (data) => pane.say({ text: typeof data === "string" ? data || "(empty)" : hex(data) }),
     });
     pane.onSubmit("send", () => socket.send(pane.take("text")));
     return { pane, socket };
@@ -100,24 +102,40 @@ class ChannelUser {
     this.#channel = undefined;
     this.#show([]);
     const token = parts.token.value.trim();
-    const client = new Sockeye("/actions", { WebSocket: this.#Socket, getToken: token ? () => token : undefined, fetchHistory: 20 });
+    const client = new Sockeye("/actions", {
+      WebSocket: this.#Socket,
+      getToken: token ? () => token : undefined,
+      fetchHistory: 20,
+    });
     this.#client = client;
     let end = "";
     const current = (handle) => (event) => client === this.#client && handle(event);
     const show = () => {
       const who = client.authenticated ? "signed in" : "anonymous";
-      this.#pane.status(client.state, { open: `open, ${who}`, waiting: `${end}; trying again`, closed: end || "closed" }[client.state]);
+      this.#pane.status(
+        client.state,
+        { open: `open, ${who}`, waiting: `${end}; trying again`, closed: end || "closed" }[client.state],
+      );
       parts.secrecy.hidden = client.authenticated;
     };
     client.addEventListener("state", current(show));
-    client.addEventListener("close", current((event) => {
-      end = describe(event);
-      show();
-    }));
-    client.addEventListener("error", current(({ error }) => this.#pane.note(error.message, true)));
-    client.addEventListener("message", current(({ data, channel }) => {
-      if (channel?.private && data.action === "new_message") this.#say(data, `private, uuid ${data.uuid}`);
-    }));
+    client.addEventListener(
+      "close",
+      current((event) => {
+        end = describe(event);
+        show();
+      }),
+    );
+    client.addEventListener(
+      "error",
+      current(({ error }) => this.#pane.note(error.message, true)),
+    );
+    client.addEventListener(
+      "message",
+      current(({ data, channel }) => {
+        if (channel?.private && data.action === "new_message") this.#say(data, `private, uuid ${data.uuid}`);
+      }),
+    );
     show();
     this.enter();
   }
@@ -131,17 +149,40 @@ class ChannelUser {
     const channel = this.#client.channel(name);
     this.#channel = channel;
     const current = (handle) => (event) => channel === this.#channel && handle(event);
-    channel.addEventListener("message", current((event) => this.#say(event, event.replayed ? "missed" : undefined)));
-    channel.addEventListener("presence", current(({ members }) => this.#show(members)));
-    channel.addEventListener("joined", current((member) => this.#show([...this.#members, member], `${nameOf(member)} joined`)));
-    channel.addEventListener("left", current((member) => {
-      const at = this.#members.findIndex(({ uuid }) => uuid === member.uuid);
-      this.#show(this.#members.filter((_, index) => index !== at), `${nameOf(member)} left`);
-    }));
-    channel.addEventListener("recovered", current(({ recovered, count }) => {
-      this.#pane.note(recovered ? `Back; nothing is lost, ${count} came meanwhile.` : "Back; some messages may be missing.");
-    }));
-    channel.addEventListener("ended", current(({ reason }) => this.#pane.note(`Out of the channel: ${reason}`, true)));
+    channel.addEventListener(
+      "message",
+      current((event) => this.#say(event, event.replayed ? "missed" : undefined)),
+    );
+    channel.addEventListener(
+      "presence",
+      current(({ members }) => this.#show(members)),
+    );
+    channel.addEventListener(
+      "joined",
+      current((member) => this.#show([...this.#members, member], `${nameOf(member)} joined`)),
+    );
+    channel.addEventListener(
+      "left",
+      current((member) => {
+        const at = this.#members.findIndex(({ uuid }) => uuid === member.uuid);
+        this.#show(
+          this.#members.filter((_, index) => index !== at),
+          `${nameOf(member)} left`,
+        );
+      }),
+    );
+    channel.addEventListener(
+      "recovered",
+      current(({ recovered, count }) => {
+        this.#pane.note(
+          recovered ? `Back; nothing is lost, ${count} came meanwhile.` : "Back; some messages may be missing.",
+        );
+      }),
+    );
+    channel.addEventListener(
+      "ended",
+      current(({ reason }) => this.#pane.note(`Out of the channel: ${reason}`, true)),
+    );
     this.#try(channel.subscribe({ presence: true }));
   }
 
@@ -152,16 +193,18 @@ class ChannelUser {
   #show(members, words) {
     this.#members = members.map(({ uuid, username }) => ({ uuid, username }));
     const { parts } = this.#pane;
-    parts.members.replaceChildren(...this.#members.map((member) => {
-      if (!member.uuid) return el("li", {}, nameOf(member));
-      const button = el("button", { type: "button", title: `Write to ${member.uuid}` }, nameOf(member));
-      button.addEventListener("click", () => {
-        parts.uuid.value = member.uuid;
-        parts.secretly.open = true;
-        parts.secret.focus();
-      });
-      return el("li", {}, button);
-    }));
+    parts.members.replaceChildren(
+      ...this.#members.map((member) => {
+        if (!member.uuid) return el("li", {}, nameOf(member));
+        const button = el("button", { type: "button", title: `Write to ${member.uuid}` }, nameOf(member));
+        button.addEventListener("click", () => {
+          parts.uuid.value = member.uuid;
+          parts.secretly.open = true;
+          parts.secret.focus();
+        });
+        return el("li", {}, button);
+      }),
+    );
     if (words) this.#pane.note(words);
   }
 
@@ -174,7 +217,10 @@ class ChannelUser {
 const nameOf = ({ uuid, username }) => username || uuid || "anonymous";
 
 export function group(section, frames) {
-  for (const [side, user] of [["A", "Rick"], ["B", "Markus"]]) {
+  for (const [side, user] of [
+    ["A", "Rick"],
+    ["B", "Markus"],
+  ]) {
     const pane = Pane.make(section, side);
     const { parts } = pane;
     parts.user.value = user;
@@ -186,12 +232,15 @@ export function group(section, frames) {
       pane.status("connecting");
       socket.tryConnect(true, parts.group.value, parts.user.value);
     };
-    const say = ({ message, userId }, tag) => pane.say({ who: userId || "anonymous", text: String(message), tag, own: userId === parts.user.value });
+    const say = ({ message, userId }, tag, time) =>
+      pane.say({ who: userId || "anonymous", text: String(message), tag, time, own: userId === parts.user.value });
     socket.onOpenHandler = () => pane.status("open");
-    socket.onCloseHandler = (event) => pane.status(live ? "waiting" : "closed", describe(event) + (live ? "; trying again" : ""));
+    socket.onCloseHandler = (event) =>
+      pane.status(live ? "waiting" : "closed", describe(event) + (live ? "; trying again" : ""));
     socket.onMessageHandler = (msg) => {
-      if (msg.action !== "initialmessages") return say(msg, msg.action === "broadcastchatmessage" ? undefined : msg.action);
-      for (const earlier of parse(msg.message) ?? []) say(earlier, "earlier");
+      if (msg.action !== "initialmessages")
+        return say(msg, msg.action === "broadcastchatmessage" ? undefined : msg.action);
+      for (const earlier of parse(msg.message) ?? []) say(earlier, "earlier", null);
     };
     parts.connect.addEventListener("click", () => {
       if (!live) return connect();

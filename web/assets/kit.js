@@ -30,7 +30,8 @@ export const clock = (time = Date.now(), fraction = false) => {
   return fraction ? `${whole}.${pad(date.getMilliseconds(), 3)}` : whole.slice(0, 5);
 };
 
-export const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+export const hex = (buffer) =>
+  Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
 
 /** A list that keeps its end in view, unless the reader scrolled away from it. */
 export function append(list, row) {
@@ -62,8 +63,13 @@ export class Frames {
     append(
       this.#list,
       el(
-        "li",
-        { class: `frame ${way}`, "data-way": way, "data-kind": way === "event" ? undefined : isText ? "text" : "binary", "data-pane": pane },
+        "div",
+        {
+          class: `frame ${way}`,
+          "data-way": way,
+          "data-kind": way === "event" ? undefined : isText ? "text" : "binary",
+          "data-pane": pane,
+        },
         el("span", { class: "arrow", title: way }, arrow),
         el("span", { class: "payload" }, shown || (way === "event" ? "" : "(empty)")),
         el("span", { class: "meta" }, [pane, clock(Date.now(), true), kind].filter(Boolean).join(" · ")),
@@ -78,7 +84,9 @@ export class Frames {
       constructor(url, protocols) {
         super(url, protocols ?? []);
         this.binaryType = "arraybuffer";
-        this.addEventListener("open", () => frames.add(pane, "event", `open ${new URL(this.url).pathname}${new URL(this.url).search}`));
+        this.addEventListener("open", () =>
+          frames.add(pane, "event", `open ${new URL(this.url).pathname}${new URL(this.url).search}`),
+        );
         this.addEventListener("message", ({ data }) => frames.add(pane, "received", data));
         this.addEventListener("close", (event) => frames.add(pane, "event", describe(event)));
       }
@@ -126,22 +134,22 @@ export class Pane {
     connect.textContent = state === "closed" ? "Connect" : "Close";
   }
 
-  /** A line that somebody said. `tag`: why it is here, if not in the usual way. */
+  /** A line that somebody said. `time`: now, if absent; null, if unknown. `tag`: why it is here, if not as usual. */
   say({ who, text, time, own = false, tag }) {
     append(
       this.parts.log,
       el(
-        "li",
+        "div",
         { class: own ? "line own" : "line" },
-        el("span", { class: "who" }, who),
+        who ? el("span", { class: "who" }, who) : "",
         el("span", { class: "what" }, text),
-        el("span", { class: "meta" }, [tag, clock(time)].filter(Boolean).join(" · ")),
+        el("span", { class: "meta" }, [tag, time === null ? "" : clock(time)].filter(Boolean).join(" · ")),
       ),
     );
   }
 
   note(text, isError = false) {
-    append(this.parts.log, el("li", { class: isError ? "note bad" : "note" }, text));
+    append(this.parts.log, el("p", { class: isError ? "note bad" : "note" }, text));
   }
 
   /** What a form of this pane is submitted for; the page itself never goes anywhere. */

@@ -54,7 +54,10 @@ test("a first join asks for recovery, learns epoch and seq, and tells of no reco
   const events = listen(lobby, "recovered", "message", "error");
   const ready = outcome(lobby.subscribe({ visibility: "private", create: false }));
   const { since, epoch, visibility, join_or_create } = FakeWebSocket.last.action("join_channel");
-  assert.deepEqual({ since, epoch, visibility, join_or_create }, { since: null, epoch: null, visibility: "private", join_or_create: 0 });
+  assert.deepEqual(
+    { since, epoch, visibility, join_or_create },
+    { since: null, epoch: null, visibility: "private", join_or_create: 0 },
+  );
   assert.equal(lobby.joined, false);
   await FakeWebSocket.last.answer("join_channel", [joinAck(false, "e1", 41)]);
   assert.equal(ready.value, lobby);
@@ -77,9 +80,18 @@ test("messages carry seq, uuid, username, text, time and html", async () => {
   const events = listen(lobby, "message");
   await FakeWebSocket.last.push(message(1, "<hi>"));
   const { seq, uuid, username, text, time, html, replayed } = events[0];
-  assert.deepEqual({ seq, uuid, username, text, time, html, replayed }, {
-    seq: 1, uuid: "1", username: "ann", text: "<hi>", time: 1_001, html: "[00:00] &lt;ann&gt;: <hi>", replayed: false,
-  });
+  assert.deepEqual(
+    { seq, uuid, username, text, time, html, replayed },
+    {
+      seq: 1,
+      uuid: "1",
+      username: "ann",
+      text: "<hi>",
+      time: 1_001,
+      html: "[00:00] &lt;ann&gt;: <hi>",
+      replayed: false,
+    },
+  );
 });
 
 test("a refused join rejects, tells the channel, and is not tried again", async () => {
@@ -107,7 +119,10 @@ test("after a reconnect it joins with since and epoch; what was missed comes onc
   await socket.push(message(9)); // a copy
   await socket.push(message(10));
   assert.deepEqual(seqs(events), [6, 7, 8, 9, 10]);
-  assert.deepEqual(events.filter(({ replayed }) => replayed).map(({ seq }) => seq), [8, 9]);
+  assert.deepEqual(
+    events.filter(({ replayed }) => replayed).map(({ seq }) => seq),
+    [8, 9],
+  );
   const told = events.find(({ type }) => type === "recovered");
   assert.deepEqual([told.recovered, told.reason, told.count], [true, "reconnect", 2]);
   assert.equal(lobby.recovered, true);
@@ -143,6 +158,16 @@ test("lost again before the replay: the next join asks from the same place", asy
   assert.equal(socket.action("join_channel").since, 5);
   await socket.answer("join_channel", [joinAck(true, "e1", 8), message(6), message(7), message(8)]);
   assert.deepEqual(seqs(events), [6, 7, 8]);
+});
+
+test("lost again before the answer, and another life after it: nothing of the old one remains", async () => {
+  const { lobby } = await joined({ seq: 5 });
+  const events = listen(lobby, "message");
+  await FakeWebSocket.last.push(message(8)); // held while the gap is being filled
+  const socket = await reconnected();
+  await socket.answer("join_channel", [joinAck(false, "e2", 0)]);
+  await socket.push(message(1));
+  assert.deepEqual(seqs(events), [1]);
 });
 
 test("recovered=false in the same epoch says so and goes on from the server's number", async () => {
@@ -240,8 +265,17 @@ test("presence: the members, then who comes and goes; a new list after each reco
   assert.deepEqual(events[0].members, [{ uuid: "1", username: "ann", access: "admin" }]);
   await FakeWebSocket.last.push({ action: "member_joined", channel_name: "lobby", uuid: "2", username: "bob" });
   await FakeWebSocket.last.push({ action: "member_left", channel_name: "lobby", uuid: "2", username: "bob" });
-  assert.deepEqual(events.slice(1).map(({ type, uuid, username }) => [type, uuid, username]), [["joined", "2", "bob"], ["left", "2", "bob"]]);
-  assert.deepEqual(all.map(({ data }) => data.action), ["member_joined", "member_left"]);
+  assert.deepEqual(
+    events.slice(1).map(({ type, uuid, username }) => [type, uuid, username]),
+    [
+      ["joined", "2", "bob"],
+      ["left", "2", "bob"],
+    ],
+  );
+  assert.deepEqual(
+    all.map(({ data }) => data.action),
+    ["member_joined", "member_left"],
+  );
   const socket = await reconnected();
   await socket.answer("join_channel", [joinAck(true, "e1", 0)]);
   await socket.answer("subscribe_presence", []);
@@ -250,7 +284,10 @@ test("presence: the members, then who comes and goes; a new list after each reco
 
 test("without presence nobody asks for it, and a second subscribe can", async () => {
   const { lobby } = await joined();
-  assert.equal(FakeWebSocket.last.actions.some(({ action }) => action === "subscribe_presence"), false);
+  assert.equal(
+    FakeWebSocket.last.actions.some(({ action }) => action === "subscribe_presence"),
+    false,
+  );
   lobby.subscribe({ presence: true });
   await FakeWebSocket.last.answer("join_channel", [joinAck(true, "e1", 0)]);
   assert.equal(FakeWebSocket.last.action("subscribe_presence").channel_name, "lobby");
@@ -258,11 +295,16 @@ test("without presence nobody asks for it, and a second subscribe can", async ()
 
 test("subscribing twice before the answer joins once", async () => {
   const client = await opened();
-  const both = [client.channel("lobby").subscribe(), client.channel("lobby").subscribe({ presence: true })].map(outcome);
+  const both = [client.channel("lobby").subscribe(), client.channel("lobby").subscribe({ presence: true })].map(
+    outcome,
+  );
   assert.equal(FakeWebSocket.last.sent.length, 1);
   await FakeWebSocket.last.answer("join_channel", [joinAck(false, "e1", 0)]);
   await FakeWebSocket.last.answer("subscribe_presence", []);
-  assert.deepEqual(both.map(({ value }) => value?.name), ["lobby", "lobby"]);
+  assert.deepEqual(
+    both.map(({ value }) => value?.name),
+    ["lobby", "lobby"],
+  );
 });
 
 for (const reason of ["kicked", "closed"]) {
@@ -270,7 +312,10 @@ for (const reason of ["kicked", "closed"]) {
     const { lobby } = await joined();
     const events = listen(lobby, "ended", "left");
     await FakeWebSocket.last.push({ action: "member_left", channel_name: "lobby", uuid: "1", username: "ann", reason });
-    assert.deepEqual(events.map(({ type, reason: why }) => [type, why]), [["ended", reason]]);
+    assert.deepEqual(
+      events.map(({ type, reason: why }) => [type, why]),
+      [["ended", reason]],
+    );
     assert.equal(lobby.joined, false);
     assert.deepEqual((await reconnected()).sent, []);
   });
@@ -297,7 +342,10 @@ test("unsubscribe before the join is answered leaves too, and while down it is e
   assert.equal(ready.error.code, "closed");
   assert.equal(client.channel("lobby").joined, false);
   await FakeWebSocket.last.lose();
-  client.channel("b").subscribe().catch(() => {});
+  client
+    .channel("b")
+    .subscribe()
+    .catch(() => {});
   const left = outcome(client.channel("b").unsubscribe());
   await settled();
   assert.ok("value" in left);
@@ -326,8 +374,12 @@ test("a server that knows no recovery is a channel all the same", async () => {
   const ready = outcome(lobby.subscribe());
   await FakeWebSocket.last.answer("join_channel");
   assert.equal(ready.value, lobby);
-  for (const text of ["a", "b"]) await FakeWebSocket.last.push({ action: "new_message", channel_name: "lobby", message: text });
-  assert.deepEqual(events.map(({ html }) => html), ["a", "b"]);
+  for (const text of ["a", "b"])
+    await FakeWebSocket.last.push({ action: "new_message", channel_name: "lobby", message: text });
+  assert.deepEqual(
+    events.map(({ html }) => html),
+    ["a", "b"],
+  );
 });
 
 const pm = (seq, text, more) => message(seq, text, { channel_name: "pm:1+2", ...more });
@@ -344,7 +396,10 @@ test("private messages missed while away are asked for, page by page, and come o
   const socket = await reconnected();
   const { since, channel_name } = socket.action("history");
   assert.deepEqual([since, channel_name], [6, "pm:1+2"]);
-  assert.equal(socket.actions.some(({ action }) => action === "join_channel"), false);
+  assert.equal(
+    socket.actions.some(({ action }) => action === "join_channel"),
+    false,
+  );
   await socket.push(pm(10));
   await socket.answer("history", [pm(7), pm(8)]);
   assert.equal(socket.action("history").since, 8);
@@ -396,5 +451,8 @@ test("channels are joined again before what waited is sent", async () => {
   lobby.send("waited").catch(() => {});
   await pass(1);
   await FakeWebSocket.last.open();
-  assert.deepEqual(FakeWebSocket.last.actions.map(({ action }) => action), ["join_channel", "message_channel"]);
+  assert.deepEqual(
+    FakeWebSocket.last.actions.map(({ action }) => action),
+    ["join_channel", "message_channel"],
+  );
 });

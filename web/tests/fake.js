@@ -22,7 +22,8 @@ export class FakeWebSocket {
   }
 
   close(code, reason) {
-    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999)) throw new DOMException("code", "InvalidAccessError");
+    if (code !== undefined && code !== 1000 && !(code >= 3000 && code <= 4999))
+      throw new DOMException("code", "InvalidAccessError");
     this.closedWith = [code, reason];
     this.readyState = 2;
   }
@@ -93,7 +94,10 @@ export function listen(target, ...types) {
 /** How a promise ended: its value or its error; undefined while it has not. */
 export function outcome(promise) {
   const end = {};
-  promise.then((value) => (end.value = value), (error) => (end.error = error));
+  promise.then(
+    (value) => (end.value = value),
+    (error) => (end.error = error),
+  );
   return end;
 }
 
@@ -109,10 +113,22 @@ export const message = (seq, text = `m${seq}`, more = {}) => ({
   ...more,
 });
 
+class Counted extends EventTarget {
+  count = 0;
+  addEventListener(...all) {
+    this.count++;
+    super.addEventListener(...all);
+  }
+  removeEventListener(...all) {
+    this.count--;
+    super.removeEventListener(...all);
+  }
+}
+
 /** The page around the client: `window`, `navigator` and `document`, as far as it looks at them. */
 export function page({ onLine = true, visibilityState = "visible", href } = {}) {
-  const window = new EventTarget();
-  const document = Object.assign(new EventTarget(), { visibilityState });
+  const window = new Counted();
+  const document = Object.assign(new Counted(), { visibilityState });
   const navigator = { onLine };
   const parts = {
     navigator,
@@ -121,11 +137,13 @@ export function page({ onLine = true, visibilityState = "visible", href } = {}) 
     addEventListener: window.addEventListener.bind(window),
     removeEventListener: window.removeEventListener.bind(window),
   };
-  const before = Object.fromEntries(Object.keys(parts).map((key) => [key, Object.getOwnPropertyDescriptor(globalThis, key)]));
-  for (const [key, value] of Object.entries(parts)) Object.defineProperty(globalThis, key, { value, configurable: true });
+  const before = Object.fromEntries(
+    Object.keys(parts).map((key) => [key, Object.getOwnPropertyDescriptor(globalThis, key)]),
+  );
+  for (const [key, value] of Object.entries(parts))
+    Object.defineProperty(globalThis, key, { value, configurable: true });
   return {
-    navigator,
-    document,
+    listeners: () => window.count + document.count,
     online: (now) => {
       navigator.onLine = now;
       window.dispatchEvent(new Event(now ? "online" : "offline"));
@@ -137,7 +155,8 @@ export function page({ onLine = true, visibilityState = "visible", href } = {}) 
       return settled();
     },
     restore: () => {
-      for (const [key, was] of Object.entries(before)) was ? Object.defineProperty(globalThis, key, was) : delete globalThis[key];
+      for (const [key, was] of Object.entries(before))
+        was ? Object.defineProperty(globalThis, key, was) : delete globalThis[key];
     },
   };
 }

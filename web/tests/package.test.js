@@ -13,7 +13,10 @@ test("sockeye.js is smaller than 6 KiB when compressed", () => {
 });
 
 test("the package has every file that it names, and needs no other package", () => {
-  const named = [...manifest.files, ...Object.values(manifest.exports).flatMap((entry) => (typeof entry === "string" ? [entry] : Object.values(entry)))];
+  const named = [
+    ...manifest.files,
+    ...Object.values(manifest.exports).flatMap((entry) => (typeof entry === "string" ? [entry] : Object.values(entry))),
+  ];
   for (const name of named) assert.ok(existsSync(new URL(`../${name}`, import.meta.url)), name);
   for (const name of manifest.files.filter((file) => file.endsWith(".js"))) {
     assert.ok(manifest.files.includes(name.replace(/\.js$/, ".d.ts")), `types of ${name}`);
@@ -30,7 +33,9 @@ test("both modules are found by the package's own name", async () => {
 
 test("the declarations name what the modules export", async () => {
   for (const name of ["sockeye", "webconnection-websocket"]) {
-    const declared = [...String(read(`${name}.d.ts`)).matchAll(/^export class (\w+)/gm)].map(([, found]) => found).sort();
+    const declared = [...String(read(`${name}.d.ts`)).matchAll(/^export class (\w+)/gm)]
+      .map(([, found]) => found)
+      .sort();
     assert.deepEqual(declared, Object.keys(await import(`../${name}.js`)).sort());
   }
 });

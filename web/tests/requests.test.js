@@ -28,7 +28,10 @@ test("each request is an array of one action with an id of its own; answers find
   const one = outcome(client.request("list_members", { channel_name: "a", id: "mine", action: "mine" }));
   const two = outcome(client.request("list_channels"));
   const frames = socket.sent.map((text) => JSON.parse(text));
-  assert.deepEqual(frames.map((frame) => frame.length), [1, 1]);
+  assert.deepEqual(
+    frames.map((frame) => frame.length),
+    [1, 1],
+  );
   assert.equal(frames[0][0].action, "list_members");
   assert.notEqual(frames[0][0].id, frames[1][0].id);
   await socket.answer("list_channels", [{ action: "list_channels", channel_name: "x" }]);
@@ -57,7 +60,10 @@ test("an error without an id is an error event, and so is what cannot be decoded
   await socket.receive({ status: "error", version: "1.0", message: "Did not receive valid JSON", data: [] });
   for (const frame of ["", "{", "7", "null", "[]", '"x"']) await socket.receive(frame);
   assert.equal(errors[0].error.message, "Did not receive valid JSON");
-  assert.deepEqual(errors.map(({ error }) => error.code), ["server", ...Array(6).fill("undecodable")]);
+  assert.deepEqual(
+    errors.map(({ error }) => error.code),
+    ["server", ...Array(6).fill("undecodable")],
+  );
   assert.equal(client.state, "open");
 });
 
@@ -68,7 +74,10 @@ test("replies with strange data harm nothing", async () => {
     await socket.receive({ status: "ok", data });
   }
   assert.equal(client.state, "open");
-  assert.deepEqual(events.map(({ type }) => type), ["message", "message"]);
+  assert.deepEqual(
+    events.map(({ type }) => type),
+    ["message", "message"],
+  );
 });
 
 test("no answer in time rejects; a late answer is no surprise, and a late own copy is still a message", async () => {
@@ -86,7 +95,10 @@ test("no answer in time rejects; a late answer is no surprise, and a late own co
   assert.equal(sent.error.code, "timeout");
   await socket.answer("list_channels", [{ action: "list_channels", channel_name: "x" }]);
   await socket.answer("message_channel", [message(1, "hi")]);
-  assert.deepEqual(notices.map(({ data }) => data.action), ["something", "new_message"]);
+  assert.deepEqual(
+    notices.map(({ data }) => data.action),
+    ["something", "new_message"],
+  );
 });
 
 test("an unanswered request on a silent connection means that it is dead", async () => {
@@ -117,7 +129,14 @@ test("the own copy answers a message and is delivered as one", async () => {
   const sent = outcome(lobby.send("hi"));
   assert.deepEqual(socket.action("message_channel").channel_name, "lobby");
   await socket.answer("message_channel", [message(1, "hi")]);
-  assert.deepEqual(sent.value, { seq: 1, uuid: "1", username: "ann", text: "hi", time: 1_001, html: "[00:00] &lt;ann&gt;: hi" });
+  assert.deepEqual(sent.value, {
+    seq: 1,
+    uuid: "1",
+    username: "ann",
+    text: "hi",
+    time: 1_001,
+    html: "[00:00] &lt;ann&gt;: hi",
+  });
   assert.equal(heard[0].text, "hi");
   assert.equal(all[0].data.message, "[00:00] &lt;ann&gt;: hi");
   assert.equal(all[0].channel, lobby);
@@ -151,10 +170,22 @@ test("fields that are no JSON reject", async () => {
 
 test("what is asked for before the connection is there goes out in order", async () => {
   const client = connect();
-  for (const text of ["a", "b", "c"]) client.channel("lobby").send(text).catch(() => {});
-  client.addEventListener("open", () => client.channel("lobby").send("d").catch(() => {}));
+  for (const text of ["a", "b", "c"])
+    client
+      .channel("lobby")
+      .send(text)
+      .catch(() => {});
+  client.addEventListener("open", () =>
+    client
+      .channel("lobby")
+      .send("d")
+      .catch(() => {}),
+  );
   await FakeWebSocket.last.open();
-  assert.deepEqual(FakeWebSocket.last.actions.map(({ message: text }) => text), ["a", "b", "c", "d"]);
+  assert.deepEqual(
+    FakeWebSocket.last.actions.map(({ message: text }) => text),
+    ["a", "b", "c", "d"],
+  );
 });
 
 test("a socket that is closing counts as no connection", async () => {
@@ -209,7 +240,11 @@ test("lost before the answer: a message rejects and is not sent twice, what only
   const [client, socket] = await opened();
   const text = outcome(client.channel("lobby").send("once"));
   const user = outcome(client.message("2", "once"));
-  const reads = [client.channel("lobby").history(), client.channel("lobby").members(), client.request("list_channels")].map(outcome);
+  const reads = [
+    client.channel("lobby").history(),
+    client.channel("lobby").members(),
+    client.request("list_channels"),
+  ].map(outcome);
   await socket.lose();
   assert.equal(text.error.code, "lost");
   assert.equal(text.error.action, "message_channel");
@@ -217,9 +252,14 @@ test("lost before the answer: a message rejects and is not sent twice, what only
   const later = outcome(client.request("message_channel", { message: "later" }));
   await pass(1);
   await FakeWebSocket.last.open();
-  assert.deepEqual(FakeWebSocket.last.actions.map(({ action }) => action), ["history", "list_members", "list_channels", "message_channel"]);
+  assert.deepEqual(
+    FakeWebSocket.last.actions.map(({ action }) => action),
+    ["history", "list_members", "list_channels", "message_channel"],
+  );
   await FakeWebSocket.last.answer("history", [message(1)]);
-  await FakeWebSocket.last.answer("list_members", [{ action: "list_members", uuid: "1", username: "ann", access: "admin" }]);
+  await FakeWebSocket.last.answer("list_members", [
+    { action: "list_members", uuid: "1", username: "ann", access: "admin" },
+  ]);
   await FakeWebSocket.last.answer("list_channels", []);
   assert.equal(reads[0].value[0].text, "m1");
   assert.deepEqual(reads[1].value, [{ uuid: "1", username: "ann", access: "admin" }]);
@@ -229,7 +269,10 @@ test("lost before the answer: a message rejects and is not sent twice, what only
 
 test("history passes since and limit", async () => {
   const [client, socket] = await opened();
-  client.channel("lobby").history({ since: 4, limit: 2 }).catch(() => {});
+  client
+    .channel("lobby")
+    .history({ since: 4, limit: 2 })
+    .catch(() => {});
   const { since, limit, channel_name } = socket.action("history");
   assert.deepEqual({ since, limit, channel_name }, { since: 4, limit: 2, channel_name: "lobby" });
 });

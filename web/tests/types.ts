@@ -56,7 +56,9 @@ const socket = new WebConnectionWebSocket();
 socket.onMessageHandler = (message: EnvelopeMessage) => console.log(message.action, message.recipients[0]?.value);
 socket.onCloseHandler = (event) => console.log(event.code, event.wasClean);
 socket.tryConnect(true, "group", "user");
-const sent: boolean = socket.send(socket.createBroadcastMessage("hello", "x").addRecipient("a").addRecipient("b", "user"));
+const sent: boolean = socket.send(
+  socket.createBroadcastMessage("hello", "x").addRecipient("a").addRecipient("b", "user"),
+);
 void sent;
 // @ts-expect-error a group is a string
 socket.tryConnect(true, 7);

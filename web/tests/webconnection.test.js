@@ -16,7 +16,10 @@ const make = (options) => new WebConnectionWebSocket({ WebSocket: FakeWebSocket,
 test("the address is the page's host, wss as the page, with group and user in the query", () => {
   const socket = make();
   socket.tryConnect(true, "a b/ü&=", "rick+1");
-  assert.equal(FakeWebSocket.last.url, "wss://chat.example/__initializewebsocket.ws?groupid=a%20b%2F%C3%BC%26%3D&userid=rick%2B1");
+  assert.equal(
+    FakeWebSocket.last.url,
+    "wss://chat.example/__initializewebsocket.ws?groupid=a%20b%2F%C3%BC%26%3D&userid=rick%2B1",
+  );
   const query = new URL(FakeWebSocket.last.url).searchParams;
   assert.deepEqual([query.get("groupid"), query.get("userid")], ["a b/ü&=", "rick+1"]);
 });
@@ -67,7 +70,10 @@ test("what is sent before the opening waits and keeps its order", async () => {
   socket.onOpenHandler = () => send("on open");
   await FakeWebSocket.last.open();
   send("open");
-  assert.deepEqual(FakeWebSocket.last.actions.map(({ message }) => message), ["before tryConnect", "while connecting", "on open", "open"]);
+  assert.deepEqual(
+    FakeWebSocket.last.actions.map(({ message }) => message),
+    ["before tryConnect", "while connecting", "on open", "open"],
+  );
 });
 
 test("1,000 messages wait at most, and send says so", async () => {
@@ -137,11 +143,17 @@ test("it comes back only when asked to, after a random time below 500 ms, doubli
   assert.equal(FakeWebSocket.last.url, url, "as the same user in the same group");
   await FakeWebSocket.last.open();
   await pass(5_000);
-  await FakeWebSocket.last.lose();
   const before = FakeWebSocket.made.length;
   random(0);
+  await FakeWebSocket.last.lose();
+  await pass(1);
+  assert.equal(FakeWebSocket.made.length, before + 1, "jitter goes down to nothing");
+  random(0.999);
+  await FakeWebSocket.last.open();
+  await pass(5_000);
+  await FakeWebSocket.last.lose();
   await pass(500);
-  assert.equal(FakeWebSocket.made.length, before + 1, "a connection that lasted starts anew");
+  assert.equal(FakeWebSocket.made.length, before + 2, "a connection that lasted starts anew");
 });
 
 test("messages wait for the next connection", async () => {
@@ -172,10 +184,13 @@ test("close ends it, also while it waits to come back", async () => {
   socket.close();
   await pass(60_000);
   assert.equal(FakeWebSocket.made.length, 2);
-  assert.throws(() => {
-    socket.tryConnect(true);
-    socket.close(1001);
-  }, { name: "InvalidAccessError" });
+  assert.throws(
+    () => {
+      socket.tryConnect(true);
+      socket.close(1001);
+    },
+    { name: "InvalidAccessError" },
+  );
 });
 
 test("tryConnect again replaces the connection: the old one is closed and silent", async () => {

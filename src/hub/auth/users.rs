@@ -285,7 +285,7 @@ impl File<'_> {
             return Err(self.error(UsersFault::NoString { field, found }));
         };
         let most = if field == "token" { TOKEN_BYTES_MAX } else { IDENTITY_BYTES_MAX };
-        let fault = if text.is_empty() {
+        let fault = if text.is_empty() && field != "group" {
             UsersFault::Empty { field }
         } else if text.len() > most {
             UsersFault::TooLong { field, bytes: text.len(), most }
@@ -480,10 +480,12 @@ mod tests {
     }
 
     #[test]
-    fn no_field_may_be_empty() {
-        for field in FIELDS {
+    fn no_field_may_be_empty_but_the_group() {
+        for field in ["token", "id", "name"] {
             assert_eq!(error_of(&format!("{field} = \"\"")).fault, UsersFault::Empty { field });
         }
+        let users = Users::parse("[[user]]\ntoken = \"a\"\nid = \"7\"\ngroup = \"\"").unwrap();
+        assert_eq!(users.find("a").map(|user| &*user.group), Some(""));
     }
 
     #[test]
