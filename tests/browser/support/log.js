@@ -5,6 +5,10 @@
 /** How long anything may take before it is a failure, in milliseconds. */
 export const PATIENCE_MS = 10_000;
 
+/** How much of a log a failure shows. */
+const SHOWN = 20;
+const SHOWN_CHARACTERS = 300;
+
 export class Log {
   /** Everything pushed so far, oldest first. */
   entries = [];
@@ -43,8 +47,9 @@ export class Log {
       };
       const timer = setTimeout(() => {
         this.#waiting.delete(ask);
-        const seen = JSON.stringify(this.entries, null, 1);
-        reject(new Error(`${this.name}: no ${what} within ${PATIENCE_MS} ms; there are: ${seen}`));
+        const last = this.entries.slice(-SHOWN).map((entry) => JSON.stringify(entry).slice(0, SHOWN_CHARACTERS));
+        const those = `the last of ${this.entries.length}:\n${last.join("\n")}`;
+        reject(new Error(`${this.name}: no ${what} within ${PATIENCE_MS} ms; ${those}`));
       }, PATIENCE_MS);
       if (!ask()) this.#waiting.add(ask);
     });
