@@ -25,9 +25,8 @@ export class Browser {
    */
   static async start(scope, hosts = {}) {
     const maps = Object.entries(hosts).map(([host, port]) => `MAP ${host} 127.0.0.1:${port}`);
-    const rules = [...maps, "MAP * ~NOTFOUND", "EXCLUDE 127.0.0.1"];
-    // An exclusion wins over every map: where 127.0.0.1 itself is mapped, its other ports have to be as they are.
-    if (Object.keys(hosts).some((host) => host.startsWith("127.0.0.1"))) rules.splice(-2);
+    // The first that fits counts.
+    const rules = [...maps, "MAP 127.0.0.1 127.0.0.1", "MAP * ~NOTFOUND"];
     const browser = new Browser();
     browser.chromium = await chromium.launch({
       executablePath: process.env.SOCKEYE_CHROMIUM ?? "/usr/bin/chromium",
