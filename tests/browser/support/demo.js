@@ -2,8 +2,8 @@
 
 import { Log } from "./log.js";
 
-/** The demos by the id of their panel, with the text on their tab. */
-export const DEMOS = { echo: "Echo", room: "Room", channels: "Channels", group: "Group chat", chat: "Named chat" };
+/** The demos, by the ids of their panels, in the order of their tabs. */
+export const DEMOS = ["echo", "room", "channels", "group", "chat"];
 
 export class Demo {
   /** What the page's policy forbade. */
@@ -27,11 +27,22 @@ export class Demo {
 
   /** Chooses a demo, which connects when it is looked at; its side A, and B where it has one. */
   async choose(name) {
-    await this.page.getByRole("tab", { name: DEMOS[name], exact: true }).click();
-    await this.page.getByRole("tabpanel", { name: DEMOS[name], exact: true }).waitFor();
+    await this.tabOf(name).click();
+    await this.shows(name);
     const sides = [new Side(this, name, "A"), new Side(this, name, "B")];
     for (const side of name === "echo" ? sides.slice(0, 1) : sides) await side.state("open");
     return sides;
+  }
+
+  tabOf(name) {
+    return this.page.locator(`[role="tab"][aria-controls="${name}"]`);
+  }
+
+  /** Waits until this demo is shown, and no other. */
+  async shows(name) {
+    await this.page.locator(`#${name}[role="tabpanel"]`).waitFor();
+    const shown = await this.page.getByRole("tabpanel").evaluateAll((panels) => panels.map(({ id }) => id));
+    if (shown.join() !== name) throw new Error(`shown are ${shown}, not ${name}`);
   }
 
   /** A part of a demo that both sides share. */
@@ -89,19 +100,19 @@ class Side {
     await this.part("text").press("Enter");
   }
 
-  /** Waits for a line by somebody with exactly this text; what stands beside it. */
-  async hears(who, text) {
+  /** Waits for a line with exactly this text, by `who` where that is given; what stands beside it. */
+  async hears(text, who) {
     const [log, tab] = [`${this.selector}-log`, this.demo.tab];
     const find = ([log, who, text]) => {
       const of = (line, part) => line.querySelector(part)?.textContent;
       const lines = [...document.querySelectorAll(`${log} .line`)];
-      const line = lines.findLast((line) => of(line, ".who") === who && of(line, ".what") === text);
+      const line = lines.findLast((line) => of(line, ".what") === text && (who === null || of(line, ".who") === who));
       return line && { meta: of(line, ".meta") };
     };
     try {
-      return (await tab.until(find, [log, who, text])).meta;
+      return (await tab.until(find, [log, who ?? null, text])).meta;
     } catch {
-      throw new Error(`no line of ${who}: ${text}\namong: ${JSON.stringify(await this.lines())}`);
+      throw new Error(`no line of ${who ?? "anybody"}: ${text}\namong: ${JSON.stringify(await this.lines())}`);
     }
   }
 
@@ -119,13 +130,18 @@ class Side {
     return this.part("log").locator(".what, .note").allTextContents();
   }
 
-  /** Waits until its list of members is this. */
+  /** Waits until its list of members has these names, in any order. */
   async members(...names) {
-    const probe = ([list, names]) => JSON.stringify([...document.querySelectorAll(`${list} li`)].map((li) => li.textContent)) === names;
+    const wanted = names.toSorted().join();
+    const probe = ([list, wanted]) => {
+      const names = [...document.querySelectorAll(`${list} li`)].map((member) => member.textContent);
+      return names.toSorted().join() === wanted;
+    };
     try {
-      await this.demo.tab.until(probe, [`${this.selector}-members`, JSON.stringify(names)]);
+      await this.demo.tab.until(probe, [`${this.selector}-members`, wanted]);
     } catch {
-      throw new Error(`not ${names}, but: ${await this.part("members").locator("li").allTextContents()}`);
+      const seen = await this.part("members").locator("li").allTextContents();
+      throw new Error(`members are ${seen}, not ${wanted}`);
     }
   }
 }
