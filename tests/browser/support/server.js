@@ -14,6 +14,7 @@ const STOP_MS_MAX = 8_000;
 /** Processes that still run: a test file that is torn down without its hooks takes them along. */
 const running = new Set();
 process.on("exit", () => running.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGHUP", "SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 /** The people in the users file of the tests. */
 export const USERS = [
