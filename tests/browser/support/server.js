@@ -29,6 +29,7 @@ export class Server {
   lines = new Log("sockeye's stderr");
   /** The ports it listens on, in the order asked for. */
   ports = [];
+  #asked = false;
 
   /**
    * Starts one and waits until it listens.
@@ -47,9 +48,13 @@ export class Server {
     return this.ports[0];
   }
 
-  /** SIGTERM, and its exit code once it has ended. */
+  /** SIGTERM, and its exit code once it has ended. Rejects if it had ended by itself. */
   async stop() {
-    if (this.#ended()) return this.child?.exitCode;
+    if (this.#ended()) {
+      if (this.ports.length > 0 && !this.#asked) throw new Error("sockeye ended by itself");
+      return this.child?.exitCode;
+    }
+    this.#asked = true;
     const exit = once(this.child, "exit");
     this.child.kill("SIGTERM");
     try {
@@ -64,6 +69,7 @@ export class Server {
   /** SIGKILL: no handshake, the kernel drops its connections. */
   async kill() {
     if (this.#ended()) return;
+    this.#asked = true;
     const exit = once(this.child, "exit");
     this.child.kill("SIGKILL");
     await within("exit after SIGKILL", exit);
@@ -84,6 +90,8 @@ export class Server {
     child.on("exit", (code, signal) => {
       running.delete(child);
       lines.push(`ended with ${signal ?? code}`);
+      // Told at once: the test that it happens to fails for want of an answer first.
+      if (this.ports.length > 0 && !this.#asked) console.error(`sockeye ended by itself:\n${lines.entries.join("\n")}`);
     });
     this.ports = await lines.when(`${listeners} listeners`, (entries) => {
       const end = entries.find((line) => /^(ended with|it did not start)/.test(line));
