@@ -399,7 +399,7 @@ impl Play {
         if response.status != status {
             return Err(format!("not {status} but {response:?} and {}", cut(&rest)));
         }
-        if response.field("Connection").is_none_or(|value| !value.eq_ignore_ascii_case("close")) {
+        if response.field("Connection").is_none_or(|value| !value.to_ascii_lowercase().ends_with("close")) {
             return Err(format!("no Connection: close in {response:?}"));
         }
         let length = response.field("Content-Length").and_then(|length| length.parse::<usize>().ok());

@@ -45,4 +45,4 @@ macro_rules! vectors {
     };
 }
 
-vectors!(choosing auto actions channels members history envelope push chat room isolation closing);
+vectors!(choosing auto actions channels members history envelope push chat room isolation closing texts);

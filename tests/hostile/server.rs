@@ -38,10 +38,15 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Without pages a plain request is one that should have been an upgrade.
+const NO_PAGES: &str = "--no-pages";
+
 impl Server {
     /// Starts the server with these flags on a port of the system's choice, and waits until it listens.
     pub fn spawn(flags: &[&str]) -> Server {
-        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), &[""], flags)
+        let mut all = vec![NO_PAGES];
+        all.extend(flags);
+        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), &[""], &all)
     }
 
     /// The same with a listener for each of `dialects` (empty: none is named), and these variables set.
@@ -57,7 +62,9 @@ impl Server {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
         command.arg(env!("CARGO_BIN_EXE_sockeye"));
-        Server::start(command, &[""], flags)
+        let mut all = vec![NO_PAGES];
+        all.extend(flags);
+        Server::start(command, &[""], &all)
     }
 
     fn start(mut command: Command, dialects: &[&str], flags: &[&str]) -> Server {
