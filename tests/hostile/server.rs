@@ -68,8 +68,7 @@ impl Server {
     }
 
     fn start(mut command: Command, dialects: &[&str], flags: &[&str]) -> Server {
-        // Without pages a plain request is one that should have been an upgrade.
-        command.args(["serve", "--no-pages"]);
+        command.arg("serve");
         for dialect in dialects {
             let equals = if dialect.is_empty() { "" } else { "=" };
             command.args(["--listen", &format!("127.0.0.1:0{equals}{dialect}")]);
