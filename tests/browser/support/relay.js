@@ -15,7 +15,7 @@ const HOST = "127.0.0.1";
 export class Relay {
   /** Where new connections go: a port. */
   target = undefined;
-  /** While true, new connections are reset at once. */
+  /** While true, new connections are dropped at once. */
   refusing = false;
   /** While true, what comes from either side is lost: a link that is dead, and nobody has noticed. */
   silent = false;
@@ -33,9 +33,10 @@ export class Relay {
     return relay;
   }
 
-  /** Resets every connection on both sides, as a lost link does in the end; new ones are accepted. */
+  /** Drops every connection on both sides, with no Close frame; new ones are accepted. */
   cut() {
-    for (const pair of this.#pairs) pair.forEach(reset);
+    // Not `resetAndDestroy`: with a shutdown under way it leaves the handle open, and Node never exits.
+    for (const pair of this.#pairs) pair.forEach((socket) => socket.destroy());
   }
 
   end() {
@@ -45,7 +46,7 @@ export class Relay {
 
   #accept(near) {
     near.on("error", () => {}); // "close" follows, and is what counts
-    if (this.refusing || !this.target) return void reset(near);
+    if (this.refusing || !this.target) return void near.destroy();
     const far = net.connect(this.target, HOST);
     far.on("error", () => {});
     const pair = [near, far];
@@ -58,15 +59,10 @@ export class Relay {
         this.#pairs.delete(pair);
         // What is queued goes out first; an end that was lost is passed on as one.
         if (from.readableEnded) to.end();
-        else reset(to);
+        else to.destroy();
       });
     }
   }
-}
-
-function reset(socket) {
-  if (socket.resetAndDestroy && !(socket instanceof tls.TLSSocket)) socket.resetAndDestroy();
-  else socket.destroy();
 }
 
 /** A key and a certificate of its own for these names, made now. */
@@ -103,9 +99,9 @@ export class Site {
     return this.url + path;
   }
 
-  /** Resets every WebSocket that it passes on. */
+  /** Drops every WebSocket that it passes on. */
   cut() {
-    for (const socket of this.#sockets) reset(socket);
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   end() {
