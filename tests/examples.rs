@@ -148,12 +148,7 @@ fn broadcast_tells_everyone_in_the_room() {
 #[test]
 fn hub_rolls_a_die_and_announces_in_three_dialects_at_once() {
     let example = Example::start("hub");
-    let at = |path: &str| {
-        let head = String::from_utf8_lossy(peer::UPGRADE).replacen("/chat", path, 1);
-        let mut peer = Peer::dial(example.address);
-        peer.send(head.as_bytes()).expect_upgrade();
-        peer
-    };
+    let at = |path: &str| Peer::dial(example.address).opened_at(path);
     let say = |peer: &mut Peer, text: &str| {
         peer.send(&frame(0x81, text.as_bytes()));
     };

@@ -1,6 +1,6 @@
 //! The five dialects of the action layer: JSON text ⇄ actions and notices. Pure: what is asked for is done by `hub`.
 //!
-//! A dialect is a file, and a line in [`CODECS`] that says by what it is chosen. All share the vocabulary of
+//! A dialect is a file, and a line in `CODECS` that says by what it is chosen. All share the vocabulary of
 //! [`action`].
 
 pub mod action;

@@ -1,7 +1,7 @@
 //! A client of a dialect for tests in Rust: texts out, texts in.
 
 use crate::{
-    peer::{Peer, UPGRADE, frame},
+    peer::{Peer, frame},
     server::Server,
 };
 use serde_json::Value;
@@ -12,10 +12,7 @@ pub const NO_RATE: [&str; 4] = ["--actions-per-second-max", "1000000", "--action
 /// An upgraded connection at this path.
 #[track_caller]
 pub fn open(server: &Server, path: &str) -> Peer {
-    let sample = std::str::from_utf8(UPGRADE).expect("it is ASCII");
-    let mut peer = server.dial();
-    peer.send(sample.replacen("/chat", path, 1).as_bytes()).expect_upgrade();
-    peer
+    server.dial().opened_at(path)
 }
 
 /// A connection of `actions` for the user whose token is `token-NAME`, or for nobody.

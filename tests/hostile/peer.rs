@@ -66,9 +66,15 @@ impl Peer {
     /// A connection upgraded by the sample request.
     #[track_caller]
     pub fn open(address: SocketAddr) -> Peer {
-        let mut peer = Peer::dial(address);
-        peer.send(UPGRADE).expect_upgrade();
-        peer
+        Peer::dial(address).opened_at("/echo")
+    }
+
+    /// Upgrades a connection by the sample request, to this path.
+    #[track_caller]
+    pub fn opened_at(mut self, path: &str) -> Peer {
+        let sample = std::str::from_utf8(UPGRADE).expect("it is ASCII");
+        self.send(sample.replacen("/echo", path, 1).as_bytes()).expect_upgrade();
+        self
     }
 
     /// Writes all of it; the server has no right to refuse.

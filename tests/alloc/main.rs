@@ -3,6 +3,9 @@
 //! Each script runs until pools and lists have their size, and is counted after that. What comes out is compared
 //! with what should, so that nothing is free because nothing was done.
 
+#[cfg(feature = "hub")]
+mod hub;
+
 use allocation_counter::measure;
 use sockeye::{
     Command, Config, ConnId, Context, Dial, Engine, Handler, Input, Message, Now, PeerInfo, Prepared,
