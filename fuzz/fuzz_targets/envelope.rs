@@ -118,10 +118,10 @@ fn assert_alike(post: &Post<'_>, returned: &Post<'_>) {
     assert!(!returned.malformed_recipients);
     assert_eq!(post.recipients.len(), returned.recipients.len());
     for (one, other) in post.recipients.iter().zip(&returned.recipients) {
-        assert_eq!(
-            (one.kind, one.written.get(), &one.value),
-            (other.kind, other.written.get(), &other.value)
-        );
+        assert_eq!((one.kind, &one.value), (other.kind, &other.value));
+        // Escapes are written anew, lone surrogates as something else.
+        let written = one.written.get();
+        assert!(written == other.written.get() || written.contains("\\u"), "{written}");
     }
 }
 
