@@ -147,7 +147,10 @@ impl<A: Application> Hub<A> {
         self.core.speaks[id.index()] = Some(dialect);
         match dialect {
             Dialect::Envelope => self.enter_groups(cx, id, has_written),
-            Dialect::Chat => self.core.enter_chat(cx, id),
+            Dialect::Chat => {
+                self.core.enter_chat(cx, id);
+                self.joined(cx, id, Place::Chat);
+            }
             Dialect::Room => self.enter_room(cx, id),
             Dialect::Actions | Dialect::Echo => {}
         }
@@ -359,7 +362,10 @@ impl<A: Application> Hub<A> {
                 }
                 Space::Group => self.left(cx, id, Place::Group(&name)),
                 Space::Room => self.left(cx, id, Place::Room(&name)),
-                Space::Chat => self.core.left_chat(cx, id),
+                Space::Chat => {
+                    self.core.left_chat(cx, id);
+                    self.left(cx, id, Place::Chat);
+                }
                 Space::Presence | Space::User | Space::Conversation | Space::Person | Space::Everybody => {}
             }
         }
