@@ -46,9 +46,9 @@ pub struct Member {
     pub name: String,
 }
 
-impl Member {
+impl Default for Member {
     /// One of whom nothing is known yet.
-    pub fn new() -> Member {
+    fn default() -> Member {
         Member {
             is_open: true,
             speaks: Speaks::Echo,
@@ -62,7 +62,9 @@ impl Member {
             name: String::new(),
         }
     }
+}
 
+impl Member {
     /// The user's id; empty for the anonymous.
     pub fn uuid(&self) -> &str {
         self.user.as_deref().unwrap_or_default()

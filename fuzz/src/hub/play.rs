@@ -23,7 +23,7 @@ const NAMES: [&str; 4] = ["", "u0", "u1", "u2"];
 /// When the hub does anything else than the model.
 pub fn play(data: &[u8]) {
     let mut bytes = Bytes(data);
-    let keeps = bytes.next() & 1 == 0;
+    let keeps = bytes.byte() & 1 == 0;
     let mut game = Game { world: World::new(keeps), model: Model::default(), bytes, said: 0 };
     for _ in 0..STEPS_MAX {
         if game.bytes.0.is_empty() {
@@ -45,7 +45,7 @@ struct Game<'a> {
 
 impl Game<'_> {
     fn step(&mut self) {
-        match self.bytes.next() % 16 {
+        match self.bytes.byte() % 16 {
             0 | 1 => self.connect(),
             2..=5 => self.actions(false),
             6 => self.actions(true),
@@ -99,7 +99,7 @@ impl Game<'_> {
             is_known: user.is_some(),
             user: user.filter(|_| way.speaks != Speaks::Actions).map(str::to_owned),
             group: (way.group.unwrap_or_default().to_owned(), way.group.is_some()),
-            ..Member::new()
+            ..Member::default()
         });
         if way.speaks != Speaks::Chat {
             return self.model_hears_nothing(number, &hears);
@@ -148,7 +148,7 @@ impl Game<'_> {
             member.is_open && is_it(member.speaks)
         };
         let all: Vec<usize> = (0..self.model.members.len()).filter(is_one).collect();
-        let picked = self.bytes.next();
+        let picked = self.bytes.byte();
         (!all.is_empty()).then(|| all[usize::from(picked) % all.len()])
     }
 
@@ -188,7 +188,7 @@ impl Game<'_> {
     }
 
     fn ask(&mut self) -> Ask {
-        let kind = self.bytes.next() % 20;
+        let kind = self.bytes.byte() % 20;
         let (channel, user) = (self.bytes.one(&CHANNELS), self.bytes.one(&super::USERS));
         match kind {
             0 | 1 => {
@@ -197,7 +197,7 @@ impl Game<'_> {
             }
             2..=5 => {
                 let visibility = self.bytes.one(&VISIBILITIES);
-                let how = self.bytes.next();
+                let how = self.bytes.byte();
                 let since = (how & 2 != 0).then_some(u64::from(how >> 2) % 6);
                 Ask::Join { channel, visibility, or_create: how & 1 == 0, since }
             }
@@ -251,7 +251,7 @@ impl Game<'_> {
 
     fn chat(&mut self) {
         let Some(of) = self.one(|speaks| speaks == Speaks::Chat) else { return };
-        let (kind, date) = (self.bytes.next() % 6, self.bytes.next());
+        let (kind, date) = (self.bytes.byte() % 6, self.bytes.byte());
         let Member { number, ref name, .. } = self.model.members[of];
         let name = name.clone();
         let message = match kind {
@@ -285,7 +285,7 @@ impl Game<'_> {
     /// Bytes as they are: sent on where no JSON is looked at, else harmless.
     fn raw(&mut self) {
         let Some(of) = self.one(|_| true) else { return };
-        let is_text = self.bytes.next() & 1 == 0;
+        let is_text = self.bytes.byte() & 1 == 0;
         let raw = self.bytes.raw().to_vec();
         let text = std::str::from_utf8(&raw).ok();
         let message = match text {
@@ -345,7 +345,7 @@ impl Game<'_> {
 
     /// A message to groups and users that comes by POST, or something that is none.
     fn push(&mut self) {
-        let is_right = self.bytes.next() & 3 != 0;
+        let is_right = self.bytes.byte() & 3 != 0;
         let body = if is_right { None } else { Some([b"!", self.bytes.raw()].concat()) };
         // From a socket this action asks for what was said before; by POST it means nothing in particular.
         let action = "say";
@@ -370,14 +370,14 @@ impl Game<'_> {
         }
         self.world.leave(client, Lost::Eof);
         // It has a number, as all who connect, and hears nothing.
-        self.model.members.push(Member { is_open: false, ..Member::new() });
+        self.model.members.push(Member { is_open: false, ..Member::default() });
     }
 
     // ------------------------------------------------------------------ going
 
     fn leave(&mut self) {
         let Some(of) = self.one(|_| true) else { return };
-        let how = self.bytes.next() % 4;
+        let how = self.bytes.byte() % 4;
         self.model.gone(of);
         match how {
             0 => self.world.write(of, b"\x88\x80\0\0\0\0"),

@@ -5,7 +5,7 @@ pub struct Bytes<'a>(pub &'a [u8]);
 
 impl<'a> Bytes<'a> {
     /// The next one.
-    pub fn next(&mut self) -> u8 {
+    pub fn byte(&mut self) -> u8 {
         let Some((&first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         first
@@ -13,7 +13,7 @@ impl<'a> Bytes<'a> {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
-        usize::from(self.next()) % bound
+        usize::from(self.byte()) % bound
     }
 
     /// One of several.
@@ -23,7 +23,7 @@ impl<'a> Bytes<'a> {
 
     /// Up to 31 bytes as they are.
     pub fn raw(&mut self) -> &'a [u8] {
-        let len = (self.next() & 31).into();
+        let len = (self.byte() & 31).into();
         let (raw, rest) = self.0.split_at(self.0.len().min(len));
         self.0 = rest;
         raw
