@@ -200,17 +200,11 @@ impl Core {
         if has(RecipientKind::User) || (is_for_nobody && !names_groups && !has(RecipientKind::All)) {
             return;
         }
-        let mut groups: Vec<&str> = post
-            .recipients
-            .iter()
-            .filter(|recipient| recipient.kind == RecipientKind::Group)
-            .map(|recipient| &*recipient.value)
-            .collect();
-        if !names_groups {
-            groups.push(&post.group);
+        let groups = groups_of(post);
+        // Each has a copy of its own, and a message may name thousands.
+        if text.len().saturating_mul(groups.len()) > self.limits.history_bytes_max as usize {
+            return;
         }
-        groups.sort_unstable();
-        groups.dedup();
         for group in groups {
             self.keep_in(group, post, unix_ms, text);
         }
@@ -231,6 +225,18 @@ impl Core {
         archive.record(&mut gathering.history, set, gathering.seq, unix_ms, text, excluded);
         self.gatherings.end_if_over(set);
     }
+}
+
+/// The groups that a message names, each once, and else the one that it is for without that.
+fn groups_of<'p>(post: &'p Post<'_>) -> Vec<&'p str> {
+    let named = post.recipients.iter().filter(|recipient| recipient.kind == RecipientKind::Group);
+    let mut groups: Vec<&str> = named.map(|recipient| &*recipient.value).collect();
+    if groups.is_empty() {
+        groups.push(&post.group);
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// Who hears a message.
