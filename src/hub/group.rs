@@ -45,8 +45,9 @@ impl<A: Application> Hub<A> {
         if asks {
             return;
         }
-        let place = Place::Group(&post.group);
-        if !self.application.may_send(&self.core.caller(id), place, Message::Text(&post.message)) {
+        let (caller, message) = (self.core.caller(id), Message::Text(&post.message));
+        let may_send = |group| self.application.may_send(&caller, Place::Group(group), message);
+        if !groups_of(post).into_iter().all(may_send) {
             self.core.counters.ignored += 1;
             return;
         }

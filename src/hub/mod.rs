@@ -242,6 +242,8 @@ impl<A: Application> Hub<A> {
                 let said = Message::Text(text.as_deref().unwrap_or_default());
                 if self.application.may_send(&self.core.caller(id), Place::Chat, said) {
                     self.core.relay(cx, id, &object, text.as_deref());
+                } else {
+                    self.core.counters.ignored += 1;
                 }
                 Ok(Done::Answered)
             }
@@ -395,5 +397,90 @@ impl<A: Application> Handler for Hub<A> {
         );
         self.leave_everything(cx, id);
         self.core.forget(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{auth::Identity, *};
+    use crate::{
+        conn::Input,
+        engine::{Engine, PeerInfo},
+        time::Now,
+    };
+
+    /// An application that writes down what it is asked, and refuses what is to go to "closed".
+    #[derive(Default)]
+    struct Doorkeeper(Vec<String>);
+
+    impl Application for Doorkeeper {
+        fn authenticate(&mut self, _: Now, token: &str) -> Option<Identity> {
+            let name = token.strip_prefix("token-")?;
+            Some(Identity { uuid: name.into(), name: name.into(), group: "staff".into() })
+        }
+
+        fn may_send(&mut self, caller: &Caller<'_>, place: Place<'_>, _: Message<'_>) -> bool {
+            let user = caller.user.map_or("nobody", |user| &user.uuid);
+            self.0.push(format!("{user} to {place:?}"));
+            place != Place::Group("closed")
+        }
+    }
+
+    /// What `id` hears when it sends these bytes.
+    fn exchange<H: Handler>(engine: &mut Engine<H>, id: ConnId, bytes: &[u8]) -> String {
+        let mut input = Input::new(4096);
+        input.space()[..bytes.len()].copy_from_slice(bytes);
+        input.fill(bytes.len());
+        engine.handle_input(Now::default(), id, &mut input);
+        let mut heard = engine
+            .poll_reply(id, &input)
+            .map(|reply| [reply.first, reply.second].concat())
+            .unwrap_or_default();
+        while let Some(transmit) = engine.poll_transmit() {
+            let (to, bytes) = (transmit.id, [transmit.first, transmit.second].concat());
+            engine.handle_transmitted(Now::default(), to, bytes.len());
+            heard.extend_from_slice(if to == id { &bytes } else { b"" });
+        }
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+
+    fn open<H: Handler>(engine: &mut Engine<H>, target: &str, lines: &str) -> ConnId {
+        let id = engine.handle_accept(Now::default(), PeerInfo { address: None, listener: 0 });
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        assert!(exchange(engine, id, request.as_bytes()).starts_with("HTTP/1.1 101 "));
+        id
+    }
+
+    fn say<H: Handler>(engine: &mut Engine<H>, id: ConnId, text: &str) -> String {
+        let len = text.len() as u16;
+        let head =
+            if len < 126 { vec![0x80 | len as u8] } else { [&[0xfe][..], &len.to_be_bytes()].concat() };
+        exchange(engine, id, &[&[0x81][..], &head, &[0; 4], text.as_bytes()].concat())
+    }
+
+    fn engine<A: Application>(application: A) -> Engine<Hub<A>> {
+        let config = Hub::config("127.0.0.1:0");
+        let hub = Hub::with(&config, Settings::default(), application);
+        Engine::new(&config, hub, |bytes| bytes.fill(7))
+    }
+
+    #[test]
+    fn an_application_is_asked_for_each_group_that_a_message_is_for() {
+        let mut engine = engine(Doorkeeper::default());
+        let member = open(&mut engine, "/envelope?groupid=closed", "");
+        let sender = open(&mut engine, "/envelope?groupid=g&userid=x", "");
+        let to = |groups: &str| format!(r#"{{"action":"say","groupId":"g","recipients":[{groups}]}}"#);
+        assert_ne!(say(&mut engine, sender, &to("")), "");
+        assert_eq!(
+            say(&mut engine, sender, &to(r#"{"type":1,"value":"g"},{"type":1,"value":"closed"}"#)),
+            ""
+        );
+        assert_eq!(say(&mut engine, member, r#"{"action":"initialmessages"}"#), "");
+        let asked = &engine.handler().application().0;
+        assert_eq!(asked, &["nobody to Group(\"g\")", "nobody to Group(\"closed\")"]);
+        assert_eq!(engine.handler().counters().ignored, 1);
     }
 }
