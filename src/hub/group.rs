@@ -25,6 +25,10 @@ impl<A: Application> Hub<A> {
         let Some(correspondent) = self.core.correspondent(id) else { return };
         correspondent.is_greeted = !has_written;
         let (group, user) = (correspondent.group.clone().unwrap_or_default(), correspondent.user.clone());
+        let session = correspondent.session.take();
+        if let Some(client) = self.core.client_mut(id) {
+            client.user = session;
+        }
         if let Some(user) = user {
             self.core.go_by(id, &user);
         }

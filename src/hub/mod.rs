@@ -483,4 +483,32 @@ mod tests {
         assert_eq!(asked, &["nobody to Group(\"g\")", "nobody to Group(\"closed\")"]);
         assert_eq!(engine.handler().counters().ignored, 1);
     }
+
+    #[test]
+    fn an_application_is_told_who_the_session_of_a_handshake_is_but_not_who_somebody_claims_to_be() {
+        let mut engine = engine(Doorkeeper::default());
+        let cookie = "Cookie: armor_sid_user=token-alice\r\n";
+        for target in ["/envelope", "/"] {
+            let alice = open(&mut engine, target, cookie);
+            let heard = say(&mut engine, alice, r#"{"action":"say","recipients":[]}"#);
+            assert!(heard.contains(r#""userId":"alice""#), "{heard}");
+        }
+        let other = open(&mut engine, "/envelope?userid=alice", "");
+        say(&mut engine, other, r#"{"action":"say"}"#);
+        let asked = &engine.handler().application().0;
+        assert_eq!(asked, &["alice to Group(\"\")", "alice to Group(\"\")", "nobody to Group(\"\")"]);
+    }
+
+    #[test]
+    fn the_session_of_a_handshake_is_nobody_to_actions_until_it_is_asked_for() {
+        let mut engine = engine(Doorkeeper::default());
+        let alice = open(&mut engine, "/", "Cookie: armor_sid_user=token-alice\r\n");
+        let heard = say(&mut engine, alice, r#"[{"action":"join_channel","channel_name":"c"}]"#);
+        assert!(heard.contains(r#""status":"ok""#), "{heard}");
+        say(&mut engine, alice, r#"[{"action":"message_channel","channel_name":"c","message":"m"}]"#);
+        say(&mut engine, alice, r#"[{"action":"authenticate"}]"#);
+        say(&mut engine, alice, r#"[{"action":"message_channel","channel_name":"c","message":"m"}]"#);
+        let asked = &engine.handler().application().0;
+        assert_eq!(asked, &["nobody to Channel(\"c\")", "alice to Channel(\"c\")"]);
+    }
 }
