@@ -137,11 +137,13 @@ impl<A: Application> Hub<A> {
 
     /// A connection's dialect is decided, now or by its handshake.
     fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, has_written: bool) {
-        if dialect.is_json() && self.core.client(id).is_none() {
-            let client = self.core.client_for(cx);
-            self.core.enter(id, Some(dialect), Some(client));
+        match self.core.client(id) {
+            Some(_) => self.core.speaks[id.index()] = Some(dialect),
+            None => {
+                let client = dialect.is_json().then(|| self.core.client_for(cx));
+                self.core.enter(id, Some(dialect), client);
+            }
         }
-        self.core.speaks[id.index()] = Some(dialect);
         match dialect {
             Dialect::Envelope => self.enter_groups(cx, id, has_written),
             Dialect::Chat => self.core.enter_chat(cx, id),
@@ -510,5 +512,32 @@ mod tests {
         say(&mut engine, alice, r#"[{"action":"message_channel","channel_name":"c","message":"m"}]"#);
         let asked = &engine.handler().application().0;
         assert_eq!(asked, &["nobody to Channel(\"c\")", "alice to Channel(\"c\")"]);
+    }
+
+    /// A program's own handler, which decides on handshakes by itself.
+    struct Wrapper(Hub);
+
+    impl Handler for Wrapper {
+        fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+            self.0.on_open(cx, id);
+        }
+
+        fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+            self.0.on_message(cx, id, message);
+        }
+
+        fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {
+            self.0.on_close(cx, id, closed);
+        }
+    }
+
+    #[test]
+    fn a_connection_whose_handshake_the_hub_did_not_see_is_like_one_that_said_nothing_there() {
+        let config = Hub::config("127.0.0.1:0");
+        let hub = Wrapper(Hub::new(&config, Settings::default()));
+        let mut engine = Engine::new(&config, hub, |bytes| bytes.fill(7));
+        let (one, other) = (open(&mut engine, "/", ""), open(&mut engine, "/", ""));
+        assert!(say(&mut engine, one, "hello").ends_with("hello"));
+        assert!(say(&mut engine, other, "[]").contains("Did not receive valid JSON"));
     }
 }
