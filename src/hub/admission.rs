@@ -49,7 +49,6 @@ impl<A: Application> Hub<A> {
             connection:% = id, address:% = address, path = request.path(), dialect;
             "connection opened"
         );
-        self.core.started_at(cx);
         self.core.enter(id, choice.dialect, client);
         let mut upgrade = Upgrade::accept();
         upgrade.subprotocol = choice.subprotocol.map(str::to_owned);

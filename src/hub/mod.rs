@@ -137,6 +137,7 @@ impl<A: Application> Hub<A> {
 
     /// A connection's dialect is decided, now or by its handshake.
     fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, has_written: bool) {
+        self.core.started_at(cx);
         match self.core.client(id) {
             Some(_) => self.core.speaks[id.index()] = Some(dialect),
             None => {
@@ -408,7 +409,7 @@ mod tests {
     use crate::{
         conn::Input,
         engine::{Engine, PeerInfo},
-        time::Now,
+        time::{Now, Tick},
     };
 
     /// An application that writes down what it is asked, and refuses what is to go to "closed".
@@ -428,26 +429,28 @@ mod tests {
         }
     }
 
+    const NOW: Now = Now { tick: Tick::ZERO, unix_ms: 1_795_219_719_780 };
+
     /// What `id` hears when it sends these bytes.
     fn exchange<H: Handler>(engine: &mut Engine<H>, id: ConnId, bytes: &[u8]) -> String {
         let mut input = Input::new(4096);
         input.space()[..bytes.len()].copy_from_slice(bytes);
         input.fill(bytes.len());
-        engine.handle_input(Now::default(), id, &mut input);
+        engine.handle_input(NOW, id, &mut input);
         let mut heard = engine
             .poll_reply(id, &input)
             .map(|reply| [reply.first, reply.second].concat())
             .unwrap_or_default();
         while let Some(transmit) = engine.poll_transmit() {
             let (to, bytes) = (transmit.id, [transmit.first, transmit.second].concat());
-            engine.handle_transmitted(Now::default(), to, bytes.len());
+            engine.handle_transmitted(NOW, to, bytes.len());
             heard.extend_from_slice(if to == id { &bytes } else { b"" });
         }
         String::from_utf8_lossy(&heard).into_owned()
     }
 
     fn open<H: Handler>(engine: &mut Engine<H>, target: &str, lines: &str) -> ConnId {
-        let id = engine.handle_accept(Now::default(), PeerInfo { address: None, listener: 0 });
+        let id = engine.handle_accept(NOW, PeerInfo { address: None, listener: 0 });
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -539,5 +542,7 @@ mod tests {
         let (one, other) = (open(&mut engine, "/", ""), open(&mut engine, "/", ""));
         assert!(say(&mut engine, one, "hello").ends_with("hello"));
         assert!(say(&mut engine, other, "[]").contains("Did not receive valid JSON"));
+        let joined = say(&mut engine, other, r#"{"action":"join_channel","channel_name":"c","since":null}"#);
+        assert!(joined.contains(r#""epoch":"1a1fb6f0664-"#), "{joined}");
     }
 }
