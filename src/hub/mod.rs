@@ -49,7 +49,7 @@ use crate::{
     conn::{Message, Upgrade},
     dialect::{
         Dialect,
-        action::{Action, Notice, Request},
+        action::{Action, Join, Notice, Request},
         json,
     },
     engine::{Answer, Closed, ConnId, Context, Handler},
@@ -221,7 +221,19 @@ impl<A: Application> Hub<A> {
         action: Action<'a>,
         request: Option<&RawValue>,
     ) -> Outcome<'a> {
+        let is_deaf = cx.is_given_up(id);
         match action {
+            // An answer may cost a thousand times what its question does, and here nobody hears it.
+            Action::ListChannels
+            | Action::ListMembers { .. }
+            | Action::SubscribePresence { .. }
+            | Action::History { .. }
+                if is_deaf =>
+            {
+                self.core.counters.ignored += 1;
+                Ok(Done::Answered)
+            }
+            Action::Join(join) if is_deaf => self.join(cx, id, Join { resume: None, ..join }),
             Action::Authenticate { token } => self.authenticate(cx, id, token),
             Action::Join(join) => self.join(cx, id, join),
             Action::Leave { channel } => self.leave(cx, id, channel),
@@ -467,7 +479,8 @@ mod tests {
     }
 
     fn engine<A: Application>(application: A) -> Engine<Hub<A>> {
-        let config = Hub::config("127.0.0.1:0");
+        let mut config = Hub::config("127.0.0.1:0");
+        (config.limits.outbox_bytes_soft, config.limits.outbox_bytes_max) = (4_096, 8_192);
         let hub = Hub::with(&config, Settings::default(), application);
         Engine::new(&config, hub, |bytes| bytes.fill(7))
     }
@@ -544,5 +557,33 @@ mod tests {
         assert!(say(&mut engine, other, "[]").contains("Did not receive valid JSON"));
         let joined = say(&mut engine, other, r#"{"action":"join_channel","channel_name":"c","since":null}"#);
         assert!(joined.contains(r#""epoch":"1a1fb6f0664-"#), "{joined}");
+    }
+
+    #[test]
+    fn who_is_given_up_is_told_no_more_and_what_it_says_is_said() {
+        let mut engine = engine(());
+        let (one, other) = (open(&mut engine, "/actions", ""), open(&mut engine, "/actions", ""));
+        let long = "m".repeat(1_000);
+        for id in [one, other] {
+            say(&mut engine, id, r#"[{"action":"join_channel","channel_name":"c"}]"#);
+        }
+        say(
+            &mut engine,
+            one,
+            &format!(r#"{{"action":"message_channel","channel_name":"c","message":"{long}"}}"#),
+        );
+        let asks = [
+            r#"{"action":"history","channel_name":"c"}"#,
+            r#"{"action":"join_channel","channel_name":"c","since":0,"epoch":"1a1fb6f0664-1"}"#,
+            r#"{"action":"list_members","channel_name":"c"}"#,
+            r#"{"action":"list_channels"}"#,
+            r#"{"action":"subscribe_presence","channel_name":"c"}"#,
+        ];
+        let says = r#"{"action":"message_channel","channel_name":"c","message":"the last"}"#;
+        let all = [&[asks[0]; 5][..], &asks, &[says]].concat();
+        say(&mut engine, one, &format!("[{}]", all.join(",")));
+        assert_eq!(engine.handler().counters().ignored, 4);
+        let heard = say(&mut engine, other, r#"[{"action":"history","channel_name":"c","limit":1}]"#);
+        assert!(heard.contains("the last"), "{heard}");
     }
 }
