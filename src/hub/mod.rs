@@ -444,18 +444,18 @@ mod tests {
     const NOW: Now = Now { tick: Tick::ZERO, unix_ms: 1_795_219_719_780 };
 
     /// What `id` hears when it sends these bytes.
-    fn exchange<H: Handler>(engine: &mut Engine<H>, id: ConnId, bytes: &[u8]) -> String {
+    fn exchange<H: Handler>(engine: &mut Engine<H>, now: Now, id: ConnId, bytes: &[u8]) -> String {
         let mut input = Input::new(4096);
         input.space()[..bytes.len()].copy_from_slice(bytes);
         input.fill(bytes.len());
-        engine.handle_input(NOW, id, &mut input);
+        engine.handle_input(now, id, &mut input);
         let mut heard = engine
             .poll_reply(id, &input)
             .map(|reply| [reply.first, reply.second].concat())
             .unwrap_or_default();
         while let Some(transmit) = engine.poll_transmit() {
             let (to, bytes) = (transmit.id, [transmit.first, transmit.second].concat());
-            engine.handle_transmitted(NOW, to, bytes.len());
+            engine.handle_transmitted(now, to, bytes.len());
             heard.extend_from_slice(if to == id { &bytes } else { b"" });
         }
         String::from_utf8_lossy(&heard).into_owned()
@@ -467,15 +467,19 @@ mod tests {
             "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
-        assert!(exchange(engine, id, request.as_bytes()).starts_with("HTTP/1.1 101 "));
+        assert!(exchange(engine, NOW, id, request.as_bytes()).starts_with("HTTP/1.1 101 "));
         id
     }
 
     fn say<H: Handler>(engine: &mut Engine<H>, id: ConnId, text: &str) -> String {
+        say_at(engine, NOW, id, text)
+    }
+
+    fn say_at<H: Handler>(engine: &mut Engine<H>, now: Now, id: ConnId, text: &str) -> String {
         let len = text.len() as u16;
         let head =
             if len < 126 { vec![0x80 | len as u8] } else { [&[0xfe][..], &len.to_be_bytes()].concat() };
-        exchange(engine, id, &[&[0x81][..], &head, &[0; 4], text.as_bytes()].concat())
+        exchange(engine, now, id, &[&[0x81][..], &head, &[0; 4], text.as_bytes()].concat())
     }
 
     fn engine<A: Application>(application: A) -> Engine<Hub<A>> {
@@ -585,5 +589,20 @@ mod tests {
         assert_eq!(engine.handler().counters().ignored, 4);
         let heard = say(&mut engine, other, r#"[{"action":"history","channel_name":"c","limit":1}]"#);
         assert!(heard.contains("the last"), "{heard}");
+    }
+
+    #[test]
+    fn what_was_kept_too_long_is_not_told_to_who_comes_again() {
+        let mut engine = engine(());
+        let id = open(&mut engine, "/actions", "");
+        let again = r#"{"action":"join_channel","channel_name":"c","since":0,"epoch":"1a1fb6f0664-1"}"#;
+        say(&mut engine, id, again);
+        say(&mut engine, id, r#"{"action":"message_channel","channel_name":"c","message":"m"}"#);
+        let day = 86_400_000;
+        for (ms, is_there) in [(day, true), (day + 1, false)] {
+            let heard = say_at(&mut engine, Now { unix_ms: NOW.unix_ms + ms, ..NOW }, id, again);
+            assert_eq!(heard.contains(r#""recovered":true"#), is_there, "{heard}");
+            assert_eq!(heard.contains("new_message"), is_there, "{heard}");
+        }
     }
 }
