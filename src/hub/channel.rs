@@ -149,7 +149,7 @@ impl<A: Application> Hub<A> {
                 put_deed("uninvite_user", &channel, Some(("uuid", &uuid)), &mut data);
             }
             Deed::Kick(uuid) => {
-                let seats = self.core.connections_in(set, &uuid);
+                let seats: Vec<_> = self.core.connections_in(set, &uuid).collect();
                 if seats.is_empty() {
                     return Err(Problem::NotInChannel(uuid));
                 }
