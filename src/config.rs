@@ -342,7 +342,8 @@ pub struct ActionLimits {
     pub listed_max: u32,
     /// Messages kept of a channel, group or private conversation. Default 100. 0: none. Past it the oldest goes.
     pub history_messages_max: u32,
-    /// Bytes kept of each. Default 1 MiB. Past it the oldest goes; a message that is larger is not kept.
+    /// Bytes kept of each. Default 1 MiB. Past it the oldest goes; a message that is larger, counted once for each of the
+    /// groups that it is for, is not kept.
     pub history_bytes_max: u32,
     /// How long a message is kept, in milliseconds. Default 86,400,000: a day. 0: as long as there is room.
     pub history_age_ms_max: u32,

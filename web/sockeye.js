@@ -16,6 +16,9 @@ const TIMER_MS_MAX = 2 ** 31 - 1; // past it setTimeout fires at once
 // Read-only: sent again, not rejected, when the connection is lost before the answer.
 const SAFE = ["history", "list_channels", "list_members"];
 
+// Answered with one's own copy of what was said. The server knows actions in other spellings, too.
+const SAYS = /^(message|send)[-_ ]*(channel|user)$/i;
+
 // The same client would only be closed again. 1000: the server says that it is done.
 const FINAL = [1000, 1002, 1003, 1007, 1008, 1009, 1010];
 const comesBack = ({ code }) => !FINAL.includes(code) && !(code >= 4000 && code <= 4999);
@@ -128,7 +131,7 @@ export class Sockeye extends EventTarget {
         await this.#ask("authenticate", { token });
         this.#authenticated = true;
       } catch (error) {
-        if (socket !== this.#socket) return;
+        if (socket !== this.#socket || this.#state === "closed") return;
         // Neither token nor cookie is no failure: anonymous. A bad token is: nothing is sent under a wrong name.
         if (token !== "") {
           this.#fail(error instanceof SockeyeError ? error : new SockeyeError(`getToken failed: ${error}`, "token"));
@@ -209,7 +212,7 @@ export class Sockeye extends EventTarget {
     }
     const items = Array.isArray(reply.data) ? reply.data.filter(isObject) : [];
     // What answers a request is the caller's; the own copy of a message is also a message.
-    if (!request || request.action.startsWith("message_")) for (const item of items) this.#notice(item);
+    if (!request || SAYS.test(request.action)) for (const item of items) this.#notice(item);
     request?.resolve(items);
   }
 

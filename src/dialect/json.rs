@@ -39,17 +39,16 @@ pub(crate) fn is_shallow(text: &str, depth_max: u32) -> bool {
 /// can hold, becomes U+FFFD.
 pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let json = raw.get();
-    if !json.starts_with('"') {
-        return None;
-    }
+    if json.starts_with('"') { content(json) } else { None }
+}
+
+/// The content of a JSON string, quotes and all.
+fn content(json: &str) -> Option<Cow<'_, str>> {
     let inside = &json[1..json.len() - 1];
     if !inside.contains('\\') {
         return Some(Cow::Borrowed(inside));
     }
-    match serde_json::from_str::<Text<'_>>(json) {
-        Ok(Text(text)) => Some(text),
-        Err(_) => None,
-    }
+    serde_json::from_str::<Text<'_>>(json).ok().map(|Text(text)| text)
 }
 
 /// A number that is a whole one, and not negative.
@@ -164,7 +163,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 /// Of several members with the same key the last one, where the first one stood.
-fn last_of_each<'a>(mut members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+fn last_of_each<'a, T>(mut members: Vec<(Cow<'a, str>, T)>) -> Vec<(Cow<'a, str>, T)> {
     const FEW: usize = 16;
     if members.len() <= FEW {
         let mut at = 0;
@@ -177,7 +176,7 @@ fn last_of_each<'a>(mut members: Vec<(Cow<'a, str>, &'a RawValue)>) -> Vec<(Cow<
         return members;
     }
     let mut first: std::collections::HashMap<Cow<'a, str>, usize> = std::collections::HashMap::new();
-    let mut kept: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(members.len());
+    let mut kept: Vec<(Cow<'a, str>, T)> = Vec::with_capacity(members.len());
     for (key, value) in members {
         match first.get(&key) {
             Some(&place) => kept[place].1 = value,
@@ -199,35 +198,99 @@ pub(crate) fn elements(json: &str) -> Option<Vec<&RawValue>> {
 ///
 /// Recurses as deep as the value is, which the caller has bounded with [`is_shallow`].
 pub(crate) fn put_value(raw: &RawValue, out: &mut String) {
-    let json = raw.get();
-    match json.as_bytes().first() {
-        Some(b'{') => {
-            if let Some(Object(members)) = Object::parse(json) {
-                out.push('{');
-                for (i, (key, value)) in members.iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    put_text(key, out);
-                    out.push(':');
-                    put_value(value, out);
-                }
-                out.push('}');
+    Walk { json: raw.get(), at: 0 }.put(out);
+}
+
+/// One way through a value, however deep it is. That it is JSON is known: only where its parts end is looked for.
+struct Walk<'a> {
+    json: &'a str,
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn put(&mut self, out: &mut String) {
+        match self.peek() {
+            Some(b'{') => self.put_object(out),
+            Some(b'[') => self.put_array(out),
+            Some(b'"') => match self.string() {
+                // A surrogate may be a lone one, which not every parser takes.
+                string if string.contains("\\u") => put_text(&content(string).unwrap_or_default(), out),
+                string => out.push_str(string),
+            },
+            _ => out.push_str(self.take_until(|byte| b",]} \t\r\n".contains(&byte))),
+        }
+    }
+
+    fn put_array(&mut self, out: &mut String) {
+        self.step('[', out);
+        loop {
+            match self.peek() {
+                Some(b']') | None => return self.step(']', out),
+                Some(b',') => self.step(',', out),
+                Some(_) => self.put(out),
             }
         }
-        Some(b'[') => {
-            out.push('[');
-            for (i, element) in elements(json).unwrap_or_default().into_iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                put_value(element, out);
+    }
+
+    fn put_object(&mut self, out: &mut String) {
+        self.step('{', out);
+        let inside = out.len();
+        let mut members = Vec::new();
+        while let Some(b'"' | b',') = self.peek() {
+            if self.json[self.at..].starts_with(',') {
+                self.step(',', out);
+                continue;
             }
-            out.push(']');
+            let (key, start) = (content(self.string()).unwrap_or_default(), out.len());
+            put_text(&key, out);
+            self.peek();
+            self.step(':', out);
+            self.put(out);
+            members.push((key, start..out.len()));
         }
-        // A surrogate may be a lone one, which not every parser takes.
-        Some(b'"') if json.contains("\\u") => put_text(&text(raw).unwrap_or_default(), out),
-        _ => out.push_str(json),
+        let count = members.len();
+        let kept = last_of_each(members);
+        if kept.len() < count {
+            let kept: Vec<&str> = kept.into_iter().map(|(_, place)| &out[place]).collect();
+            let kept = kept.join(",");
+            out.truncate(inside);
+            out.push_str(&kept);
+        }
+        self.step('}', out);
+    }
+
+    /// The next byte that is no white space, which is stepped over.
+    fn peek(&mut self) -> Option<u8> {
+        self.take_until(|byte| !b" \t\r\n".contains(&byte));
+        self.json.as_bytes().get(self.at).copied()
+    }
+
+    /// Steps over a sign, and writes it.
+    fn step(&mut self, sign: char, out: &mut String) {
+        self.at += 1;
+        out.push(sign);
+    }
+
+    /// The string that begins here, quotes and all.
+    fn string(&mut self) -> &'a str {
+        let start = self.at;
+        self.at += 1;
+        loop {
+            self.take_until(|byte| byte == b'"' || byte == b'\\');
+            match self.json.as_bytes().get(self.at) {
+                Some(b'\\') => self.at += 2,
+                _ => break,
+            }
+        }
+        self.at += 1;
+        &self.json[start..self.at]
+    }
+
+    fn take_until(&mut self, is_end: impl Fn(u8) -> bool) -> &'a str {
+        let rest = &self.json[self.at..];
+        let len = rest.bytes().position(is_end).unwrap_or(rest.len());
+        self.at += len;
+        &rest[..len]
     }
 }
 
@@ -323,6 +386,34 @@ mod tests {
         let mut out = String::new();
         put_value(serde_json::from_str(json).unwrap(), &mut out);
         assert_eq!(out, "{\"a\":[{\"b\":\"\u{fffd}x\"},\"é\"],\"\u{fffd}\":null,\"a\\u0000\":-0.0e+5}");
+    }
+
+    #[test]
+    fn what_is_sent_on_is_what_it_was_whatever_it_is() {
+        let sent_on = |json: &str| {
+            let mut out = String::new();
+            put_value(serde_json::from_str(json).unwrap(), &mut out);
+            out
+        };
+        for json in [
+            "0",
+            "-1.5E+7",
+            "true",
+            "null",
+            r#""""#,
+            r#""\\""#,
+            r#""\"[,\\\"}:""#,
+            "[]",
+            "{}",
+            r#"[[],{},[0,[1]],"]"]"#,
+            r#"{"":{"a":[{}]},"}":"{","\\":null,",:[":[",","é]"]}"#,
+        ] {
+            assert_eq!(sent_on(json), json);
+        }
+        let spaced = " { \"a\" : [ 1 , { } , [ ] ] ,\n\"b\"\t:{\"c\":1, \"c\":[2 ]} , \"a\" :\r0 } ";
+        assert_eq!(sent_on(spaced), r#"{"a":0,"b":{"c":[2]}}"#);
+        let deep = format!("{}[0 , 1]{}", "{\"a\":[".repeat(31), "]}".repeat(31));
+        assert_eq!(sent_on(&deep), deep.replace(' ', ""));
     }
 
     #[test]

@@ -244,6 +244,15 @@ impl Context<'_> {
         self.core.transmitted_bytes
     }
 
+    /// Whether `id` is about to be failed, as one that reads too slowly: nothing is queued for it any more.
+    #[cfg(feature = "hub")]
+    pub(crate) fn is_given_up(&self, id: ConnId) -> bool {
+        self.core
+            .peers
+            .find(id)
+            .is_none_or(|index| self.core.peers[index].flags.has(super::peers::flag::DOOMED))
+    }
+
     /// Reads nothing more from `id` until [`Context::resume`]; what was read already is still delivered.
     pub fn pause(&mut self, id: ConnId) {
         if let Some(index) = self.core.peers.find(id) {

@@ -49,7 +49,6 @@ impl<A: Application> Hub<A> {
             connection:% = id, address:% = address, path = request.path(), dialect;
             "connection opened"
         );
-        self.core.started_at(cx);
         self.core.enter(id, choice.dialect, client);
         let mut upgrade = Upgrade::accept();
         upgrade.subprotocol = choice.subprotocol.map(str::to_owned);
@@ -126,8 +125,8 @@ impl<A: Application> Hub<A> {
             let value = query(request.query()?, key)?;
             (!value.is_empty() && value.len() <= limit).then(|| (*value).into())
         };
-        let user = session.and_then(|token| self.identify(cx.now(), token)).map(|user| user.uuid.into());
-        let user = user.or_else(|| named("userid"));
-        Correspondent { group: named("groupid"), user, ..Correspondent::default() }
+        let session = session.and_then(|token| self.identify(cx.now(), token)).map(Box::new);
+        let user = session.as_ref().map(|user| user.uuid.as_str().into()).or_else(|| named("userid"));
+        Correspondent { group: named("groupid"), user, session, ..Correspondent::default() }
     }
 }

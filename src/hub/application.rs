@@ -54,7 +54,8 @@ pub trait Application {
         true
     }
 
-    /// Whether somebody may say something there, after the hub's own rules have allowed it.
+    /// Whether somebody may say something there, after the hub's own rules have allowed it. Asked for each group that a
+    /// message names; for the one that it is for by itself where it names none, be it for users or for everybody.
     fn may_send(&mut self, _: &Caller<'_>, _: Place<'_>, _: Message<'_>) -> bool {
         true
     }

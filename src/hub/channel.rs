@@ -29,6 +29,9 @@ impl<A: Application> Hub<A> {
             None if !join.or_create => return Err(Problem::NoChannel(Cow::Borrowed(""))),
             None => Cow::Owned(random_name(cx)),
         };
+        if join.resume.is_some() {
+            self.core.gatherings.expire(cx.now().unix_ms);
+        }
         if name.starts_with(CONVERSATION) {
             return self.core.join_conversation(id, name, join.resume);
         }
@@ -146,7 +149,7 @@ impl<A: Application> Hub<A> {
                 put_deed("uninvite_user", &channel, Some(("uuid", &uuid)), &mut data);
             }
             Deed::Kick(uuid) => {
-                let seats = self.core.connections_in(set, &uuid);
+                let seats: Vec<_> = self.core.connections_in(set, &uuid).collect();
                 if seats.is_empty() {
                     return Err(Problem::NotInChannel(uuid));
                 }

@@ -72,6 +72,8 @@ pub(super) struct Correspondent {
     pub(super) group: Option<Box<str>>,
     /// Who sends what it sends; `None` until it has said so.
     pub(super) user: Option<Box<str>>,
+    /// Who its session is, until it is in a group: the dialect may turn out to be another one, which is not told.
+    pub(super) session: Option<Box<Identity>>,
     /// Its first message has come.
     pub(super) has_written: bool,
     /// It was told what was said before.

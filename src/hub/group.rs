@@ -25,6 +25,10 @@ impl<A: Application> Hub<A> {
         let Some(correspondent) = self.core.correspondent(id) else { return };
         correspondent.is_greeted = !has_written;
         let (group, user) = (correspondent.group.clone().unwrap_or_default(), correspondent.user.clone());
+        let session = correspondent.session.take();
+        if let Some(client) = self.core.client_mut(id) {
+            client.user = session;
+        }
         if let Some(user) = user {
             self.core.go_by(id, &user);
         }
@@ -45,8 +49,9 @@ impl<A: Application> Hub<A> {
         if asks {
             return;
         }
-        let place = Place::Group(&post.group);
-        if !self.application.may_send(&self.core.caller(id), place, Message::Text(&post.message)) {
+        let (caller, message) = (self.core.caller(id), Message::Text(&post.message));
+        let may_send = |group| self.application.may_send(&caller, Place::Group(group), message);
+        if !groups_of(post).into_iter().all(may_send) {
             self.core.counters.ignored += 1;
             return;
         }
@@ -200,17 +205,11 @@ impl Core {
         if has(RecipientKind::User) || (is_for_nobody && !names_groups && !has(RecipientKind::All)) {
             return;
         }
-        let mut groups: Vec<&str> = post
-            .recipients
-            .iter()
-            .filter(|recipient| recipient.kind == RecipientKind::Group)
-            .map(|recipient| &*recipient.value)
-            .collect();
-        if !names_groups {
-            groups.push(&post.group);
+        let groups = groups_of(post);
+        // Each has a copy of its own, and a message may name thousands.
+        if text.len().saturating_mul(groups.len()) > self.limits.history_bytes_max as usize {
+            return;
         }
-        groups.sort_unstable();
-        groups.dedup();
         for group in groups {
             self.keep_in(group, post, unix_ms, text);
         }
@@ -231,6 +230,18 @@ impl Core {
         archive.record(&mut gathering.history, set, gathering.seq, unix_ms, text, excluded);
         self.gatherings.end_if_over(set);
     }
+}
+
+/// The groups that a message names, each once, and else the one that it is for without that.
+fn groups_of<'p>(post: &'p Post<'_>) -> Vec<&'p str> {
+    let named = post.recipients.iter().filter(|recipient| recipient.kind == RecipientKind::Group);
+    let mut groups: Vec<&str> = named.map(|recipient| &*recipient.value).collect();
+    if groups.is_empty() {
+        groups.push(&post.group);
+    }
+    groups.sort_unstable();
+    groups.dedup();
+    groups
 }
 
 /// Who hears a message.

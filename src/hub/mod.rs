@@ -39,7 +39,7 @@ pub use core::Counters;
 pub use settings::{Settings, Zone};
 
 use self::{
-    core::{Core, Correspondent, Part},
+    core::{Core, Part},
     gathering::{Seat, Space},
     pages::Pages,
     quota::Verdict,
@@ -49,7 +49,7 @@ use crate::{
     conn::{Message, Upgrade},
     dialect::{
         Dialect,
-        action::{Action, Notice, Request},
+        action::{Action, Join, Notice, Request},
         json,
     },
     engine::{Answer, Closed, ConnId, Context, Handler},
@@ -137,14 +137,14 @@ impl<A: Application> Hub<A> {
 
     /// A connection's dialect is decided, now or by its handshake.
     fn begin(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, has_written: bool) {
-        if dialect.is_json() && self.core.client(id).is_none() {
-            let mut client = self.core.client_for(cx);
-            if dialect == Dialect::Envelope {
-                client.part = Part::Envelope(Correspondent::default());
+        self.core.started_at(cx);
+        match self.core.client(id) {
+            Some(_) => self.core.speaks[id.index()] = Some(dialect),
+            None => {
+                let client = dialect.is_json().then(|| self.core.client_for(cx));
+                self.core.enter(id, Some(dialect), client);
             }
-            self.core.enter(id, Some(dialect), Some(client));
         }
-        self.core.speaks[id.index()] = Some(dialect);
         match dialect {
             Dialect::Envelope => self.enter_groups(cx, id, has_written),
             Dialect::Chat => {
@@ -226,7 +226,19 @@ impl<A: Application> Hub<A> {
         action: Action<'a>,
         request: Option<&RawValue>,
     ) -> Outcome<'a> {
+        let is_deaf = cx.is_given_up(id);
         match action {
+            // An answer may cost a thousand times what its question does, and here nobody hears it.
+            Action::ListChannels
+            | Action::ListMembers { .. }
+            | Action::SubscribePresence { .. }
+            | Action::History { .. }
+                if is_deaf =>
+            {
+                self.core.counters.ignored += 1;
+                Ok(Done::Answered)
+            }
+            Action::Join(join) if is_deaf => self.join(cx, id, Join { resume: None, ..join }),
             Action::Authenticate { token } => self.authenticate(cx, id, token),
             Action::Join(join) => self.join(cx, id, join),
             Action::Leave { channel } => self.leave(cx, id, channel),
@@ -250,6 +262,8 @@ impl<A: Application> Hub<A> {
                 let said = Message::Text(text.as_deref().unwrap_or_default());
                 if self.application.may_send(&self.core.caller(id), Place::Chat, said) {
                     self.core.relay(cx, id, &object, text.as_deref());
+                } else {
+                    self.core.counters.ignored += 1;
                 }
                 Ok(Done::Answered)
             }
@@ -406,5 +420,197 @@ impl<A: Application> Handler for Hub<A> {
         );
         self.leave_everything(cx, id);
         self.core.forget(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{auth::Identity, *};
+    use crate::{
+        conn::Input,
+        engine::{Engine, PeerInfo},
+        time::{Now, Tick},
+    };
+
+    /// An application that writes down what it is asked, and refuses what is to go to "closed".
+    #[derive(Default)]
+    struct Doorkeeper(Vec<String>);
+
+    impl Application for Doorkeeper {
+        fn authenticate(&mut self, _: Now, token: &str) -> Option<Identity> {
+            let name = token.strip_prefix("token-")?;
+            Some(Identity { uuid: name.into(), name: name.into(), group: "staff".into() })
+        }
+
+        fn may_send(&mut self, caller: &Caller<'_>, place: Place<'_>, _: Message<'_>) -> bool {
+            let user = caller.user.map_or("nobody", |user| &user.uuid);
+            self.0.push(format!("{user} to {place:?}"));
+            place != Place::Group("closed")
+        }
+    }
+
+    const NOW: Now = Now { tick: Tick::ZERO, unix_ms: 1_795_219_719_780 };
+
+    /// What `id` hears when it sends these bytes.
+    fn exchange<H: Handler>(engine: &mut Engine<H>, now: Now, id: ConnId, bytes: &[u8]) -> String {
+        let mut input = Input::new(4096);
+        input.space()[..bytes.len()].copy_from_slice(bytes);
+        input.fill(bytes.len());
+        engine.handle_input(now, id, &mut input);
+        let mut heard = engine
+            .poll_reply(id, &input)
+            .map(|reply| [reply.first, reply.second].concat())
+            .unwrap_or_default();
+        while let Some(transmit) = engine.poll_transmit() {
+            let (to, bytes) = (transmit.id, [transmit.first, transmit.second].concat());
+            engine.handle_transmitted(now, to, bytes.len());
+            heard.extend_from_slice(if to == id { &bytes } else { b"" });
+        }
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+
+    fn open<H: Handler>(engine: &mut Engine<H>, target: &str, lines: &str) -> ConnId {
+        let id = engine.handle_accept(NOW, PeerInfo { address: None, listener: 0 });
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        assert!(exchange(engine, NOW, id, request.as_bytes()).starts_with("HTTP/1.1 101 "));
+        id
+    }
+
+    fn say<H: Handler>(engine: &mut Engine<H>, id: ConnId, text: &str) -> String {
+        say_at(engine, NOW, id, text)
+    }
+
+    fn say_at<H: Handler>(engine: &mut Engine<H>, now: Now, id: ConnId, text: &str) -> String {
+        let len = text.len() as u16;
+        let head =
+            if len < 126 { vec![0x80 | len as u8] } else { [&[0xfe][..], &len.to_be_bytes()].concat() };
+        exchange(engine, now, id, &[&[0x81][..], &head, &[0; 4], text.as_bytes()].concat())
+    }
+
+    fn engine<A: Application>(application: A) -> Engine<Hub<A>> {
+        let mut config = Hub::config("127.0.0.1:0");
+        (config.limits.outbox_bytes_soft, config.limits.outbox_bytes_max) = (4_096, 8_192);
+        let hub = Hub::with(&config, Settings::default(), application);
+        Engine::new(&config, hub, |bytes| bytes.fill(7))
+    }
+
+    #[test]
+    fn an_application_is_asked_for_each_group_that_a_message_is_for() {
+        let mut engine = engine(Doorkeeper::default());
+        let member = open(&mut engine, "/envelope?groupid=closed", "");
+        let sender = open(&mut engine, "/envelope?groupid=g&userid=x", "");
+        let to = |groups: &str| format!(r#"{{"action":"say","groupId":"g","recipients":[{groups}]}}"#);
+        assert_ne!(say(&mut engine, sender, &to("")), "");
+        assert_eq!(
+            say(&mut engine, sender, &to(r#"{"type":1,"value":"g"},{"type":1,"value":"closed"}"#)),
+            ""
+        );
+        assert_eq!(say(&mut engine, member, r#"{"action":"initialmessages"}"#), "");
+        let asked = &engine.handler().application().0;
+        assert_eq!(asked, &["nobody to Group(\"g\")", "nobody to Group(\"closed\")"]);
+        assert_eq!(engine.handler().counters().ignored, 1);
+    }
+
+    #[test]
+    fn an_application_is_told_who_the_session_of_a_handshake_is_but_not_who_somebody_claims_to_be() {
+        let mut engine = engine(Doorkeeper::default());
+        let cookie = "Cookie: armor_sid_user=token-alice\r\n";
+        for target in ["/envelope", "/"] {
+            let alice = open(&mut engine, target, cookie);
+            let heard = say(&mut engine, alice, r#"{"action":"say","recipients":[]}"#);
+            assert!(heard.contains(r#""userId":"alice""#), "{heard}");
+        }
+        let other = open(&mut engine, "/envelope?userid=alice", "");
+        say(&mut engine, other, r#"{"action":"say"}"#);
+        let asked = &engine.handler().application().0;
+        assert_eq!(asked, &["alice to Group(\"\")", "alice to Group(\"\")", "nobody to Group(\"\")"]);
+    }
+
+    #[test]
+    fn the_session_of_a_handshake_is_nobody_to_actions_until_it_is_asked_for() {
+        let mut engine = engine(Doorkeeper::default());
+        let alice = open(&mut engine, "/", "Cookie: armor_sid_user=token-alice\r\n");
+        let heard = say(&mut engine, alice, r#"[{"action":"join_channel","channel_name":"c"}]"#);
+        assert!(heard.contains(r#""status":"ok""#), "{heard}");
+        say(&mut engine, alice, r#"[{"action":"message_channel","channel_name":"c","message":"m"}]"#);
+        say(&mut engine, alice, r#"[{"action":"authenticate"}]"#);
+        say(&mut engine, alice, r#"[{"action":"message_channel","channel_name":"c","message":"m"}]"#);
+        let asked = &engine.handler().application().0;
+        assert_eq!(asked, &["nobody to Channel(\"c\")", "alice to Channel(\"c\")"]);
+    }
+
+    /// A program's own handler, which decides on handshakes by itself.
+    struct Wrapper(Hub);
+
+    impl Handler for Wrapper {
+        fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
+            self.0.on_open(cx, id);
+        }
+
+        fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+            self.0.on_message(cx, id, message);
+        }
+
+        fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {
+            self.0.on_close(cx, id, closed);
+        }
+    }
+
+    #[test]
+    fn a_connection_whose_handshake_the_hub_did_not_see_is_like_one_that_said_nothing_there() {
+        let config = Hub::config("127.0.0.1:0");
+        let hub = Wrapper(Hub::new(&config, Settings::default()));
+        let mut engine = Engine::new(&config, hub, |bytes| bytes.fill(7));
+        let (one, other) = (open(&mut engine, "/", ""), open(&mut engine, "/", ""));
+        assert!(say(&mut engine, one, "hello").ends_with("hello"));
+        assert!(say(&mut engine, other, "[]").contains("Did not receive valid JSON"));
+        let joined = say(&mut engine, other, r#"{"action":"join_channel","channel_name":"c","since":null}"#);
+        assert!(joined.contains(r#""epoch":"1a1fb6f0664-"#), "{joined}");
+    }
+
+    #[test]
+    fn who_is_given_up_is_told_no_more_and_what_it_says_is_said() {
+        let mut engine = engine(());
+        let (one, other) = (open(&mut engine, "/actions", ""), open(&mut engine, "/actions", ""));
+        let long = "m".repeat(1_000);
+        for id in [one, other] {
+            say(&mut engine, id, r#"[{"action":"join_channel","channel_name":"c"}]"#);
+        }
+        say(
+            &mut engine,
+            one,
+            &format!(r#"{{"action":"message_channel","channel_name":"c","message":"{long}"}}"#),
+        );
+        let asks = [
+            r#"{"action":"history","channel_name":"c"}"#,
+            r#"{"action":"join_channel","channel_name":"c","since":0,"epoch":"1a1fb6f0664-1"}"#,
+            r#"{"action":"list_members","channel_name":"c"}"#,
+            r#"{"action":"list_channels"}"#,
+            r#"{"action":"subscribe_presence","channel_name":"c"}"#,
+        ];
+        let says = r#"{"action":"message_channel","channel_name":"c","message":"the last"}"#;
+        let all = [&[asks[0]; 5][..], &asks, &[says]].concat();
+        say(&mut engine, one, &format!("[{}]", all.join(",")));
+        assert_eq!(engine.handler().counters().ignored, 4);
+        let heard = say(&mut engine, other, r#"[{"action":"history","channel_name":"c","limit":1}]"#);
+        assert!(heard.contains("the last"), "{heard}");
+    }
+
+    #[test]
+    fn what_was_kept_too_long_is_not_told_to_who_comes_again() {
+        let mut engine = engine(());
+        let id = open(&mut engine, "/actions", "");
+        let again = r#"{"action":"join_channel","channel_name":"c","since":0,"epoch":"1a1fb6f0664-1"}"#;
+        say(&mut engine, id, again);
+        say(&mut engine, id, r#"{"action":"message_channel","channel_name":"c","message":"m"}"#);
+        let day = 86_400_000;
+        for (ms, is_there) in [(day, true), (day + 1, false)] {
+            let heard = say_at(&mut engine, Now { unix_ms: NOW.unix_ms + ms, ..NOW }, id, again);
+            assert_eq!(heard.contains(r#""recovered":true"#), is_there, "{heard}");
+            assert_eq!(heard.contains("new_message"), is_there, "{heard}");
+        }
     }
 }

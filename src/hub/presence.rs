@@ -27,7 +27,7 @@ impl Core {
     ) {
         let Some(watchers) = self.gatherings.find(Space::Presence, channel) else { return };
         let person = self.person(id);
-        if !person.uuid.is_empty() && self.connections_in(set, person.uuid).iter().any(|&other| other != id) {
+        if !person.uuid.is_empty() && self.connections_in(set, person.uuid).any(|other| other != id) {
             return;
         }
         let mut data = String::new();

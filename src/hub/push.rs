@@ -68,9 +68,11 @@ fn may_push(
         return if is_known { Ok(()) } else { Err(unauthorized()) };
     }
     // What a proxy on this machine passes on came from elsewhere.
-    let is_forwarded = ["Forwarded", "X-Forwarded-For", "X-Real-IP", "Via"]
-        .iter()
-        .any(|name| request.lines(name).next().is_some());
+    let is_forwarded = request.headers().any(|(name, _)| {
+        let said_by_proxies = ["Forwarded", "X-Real-IP", "Via"];
+        said_by_proxies.iter().any(|known| name.eq_ignore_ascii_case(known))
+            || name.to_ascii_lowercase().starts_with("x-forwarded-")
+    });
     if !is_local || is_forwarded {
         return Err(unauthorized());
     }

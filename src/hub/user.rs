@@ -199,9 +199,10 @@ impl Core {
     }
 
     /// The connections of a user in a channel.
-    pub(super) fn connections_in(&self, set: u32, uuid: &str) -> Vec<ConnId> {
-        let Some(user) = self.gatherings.find(Space::User, uuid) else { return Vec::new() };
-        self.gatherings.ids(user).filter(|&id| self.gatherings.seat(set, id).is_some()).collect()
+    pub(super) fn connections_in(&self, set: u32, uuid: &str) -> impl Iterator<Item = ConnId> {
+        let user = self.gatherings.find(Space::User, uuid);
+        let ids = user.into_iter().flat_map(|user| self.gatherings.ids(user));
+        ids.filter(move |&id| self.gatherings.seat(set, id).is_some())
     }
 }
 

@@ -374,3 +374,18 @@ test("a token that comes after the connection was lost is not sent on the next o
   await settled();
   assert.equal(FakeWebSocket.last.action("authenticate").token, "right");
 });
+
+test("close while it authenticates is no failure, and is told as the close it is", async () => {
+  const client = connect({ getToken: () => "t" });
+  const [errors, closes] = [listen(client, "error"), listen(client, "close")];
+  const socket = FakeWebSocket.last;
+  await socket.open();
+  client.close();
+  await settled();
+  await socket.lose(1000, "", true);
+  assert.deepEqual(errors, []);
+  assert.deepEqual(
+    closes.map(({ code, wasClean }) => [code, wasClean]),
+    [[1000, true]],
+  );
+});

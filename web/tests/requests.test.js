@@ -276,3 +276,16 @@ test("history passes since and limit", async () => {
   const { since, limit, channel_name } = socket.action("history");
   assert.deepEqual({ since, limit, channel_name }, { since: 4, limit: 2, channel_name: "lobby" });
 });
+
+test("the own copy of a message is one however its action is spelled", async () => {
+  const [client, socket] = await opened();
+  const messages = listen(client, "message");
+  for (const action of ["send_channel", "messageChannel", "Message User"]) {
+    const done = client.request(action, { channel_name: "c", message: "m" });
+    const { id } = socket.actions.at(-1);
+    const copy = { action: "new_message", channel_name: "c", text: "m" };
+    await socket.receive({ status: "ok", message: "", data: [copy], id });
+    assert.equal((await done).length, 1);
+  }
+  assert.equal(messages.length, 3);
+});

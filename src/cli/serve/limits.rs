@@ -90,7 +90,7 @@ pub(super) struct ActionArguments {
     /// Messages kept of a channel, group or private conversation; 0: none. Past it: the oldest goes.
     #[arg(long, value_name = "N", default_value_t = ActionLimits::default().history_messages_max)]
     history_messages_max: u32,
-    /// Bytes kept of each. Past it: the oldest goes.
+    /// Bytes kept of each, and of one message in all of its groups. Past it: the oldest goes.
     #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = bytes_u32)]
     history_bytes_max: u32,
     /// How long a message is kept; 0: as long as there is room.

@@ -67,9 +67,10 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
     let limits = config.limits;
     let settings = Settings { admin_password: Some(password.secret()), ..arguments.settings() };
     let hub = Hub::with(&config, settings, identities);
+    let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
+    let signals = signals::register(reread.is_some()).map_err(deaf)?;
     let mut server = Server::bind(config, hub)?;
-    signals::listen(server.remote(), voice, reread.clone())
-        .map_err(|error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") })?;
+    signals::listen(signals, server.remote(), voice, reread.clone()).map_err(deaf)?;
 
     for (address, dialect) in server.addresses().iter().zip(arguments.dialects()) {
         tell_address(voice, address, dialect, arguments.serves_pages());

@@ -9,13 +9,23 @@ use signal_hook::{
 use sockeye::Remote;
 use std::{io, process, thread};
 
-/// The first signal to stop stops the server in order, the second one at once. SIGHUP ends the process, as it does any,
-/// unless there are users to be read again.
-pub(super) fn listen(remote: Remote, voice: Voice, reread: Option<Reread>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    if reread.is_some() {
+/// From now on no signal that is listened to ends the process by itself. To be done before anybody can connect, who might
+/// send one. SIGHUP ends the process, as it does any, unless there are users to be read again.
+pub(super) fn register(reads_again: bool) -> io::Result<Signals> {
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    if reads_again {
         signals.add_signal(SIGHUP)?;
     }
+    Ok(signals)
+}
+
+/// The first signal to stop stops the server in order, the second one at once.
+pub(super) fn listen(
+    mut signals: Signals,
+    remote: Remote,
+    voice: Voice,
+    reread: Option<Reread>,
+) -> io::Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {

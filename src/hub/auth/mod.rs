@@ -36,7 +36,7 @@ pub struct Identity {
     pub uuid: String,
     /// What others see. Nobody's but [`ADMIN_ID`] is unique by it.
     pub name: String,
-    /// The group, for the dialects that have groups. Empty: none.
+    /// The group, for the application: no dialect looks at it. Empty: none.
     pub group: String,
 }
 
