@@ -320,6 +320,7 @@ pub struct ActionLimits {
     pub actions_per_second_max: u32,
     /// Actions that it may send at once. Default 10,000. 0: any number.
     ///
+    /// To take a name in the chat counts as many times as there are names, because all of them go to everybody.
     /// Past both, actions are refused; as many refusals again without a pause, and it is closed with 1008.
     pub actions_burst_max: u32,
     /// Channels a connection may be in. Default 128.

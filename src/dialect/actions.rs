@@ -9,19 +9,6 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
-/// Whether the first message of a connection says that it speaks this.
-pub(super) fn is_meant(text: &str) -> bool {
-    let first = text.trim_start_matches([' ', '\t', '\r', '\n']).bytes().next();
-    if first == Some(b'[') {
-        return json::is_json(text);
-    }
-    let Some(object) = json::Object::parse(text) else { return false };
-    let is_of_envelope =
-        |key: &str| ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known));
-    let name = object.field("action").and_then(json::text);
-    name.is_some_and(|name| kind_of(&name).is_some()) && !object.0.iter().any(|(key, _)| is_of_envelope(key))
-}
-
 /// Reads a message; each action that is in it, in order.
 pub(super) fn decode<'a>(text: &'a str, bounds: &Bounds, requests: &mut Vec<Request<'a>>) {
     let refuse = |problem| Request { action: Err(problem), id: None };
@@ -241,6 +228,11 @@ enum Kind {
     ListMembers,
     SubscribePresence,
     History,
+}
+
+/// Whether a name is that of an action of this dialect, however it is spelled.
+pub(super) fn is_known(name: &str) -> bool {
+    kind_of(name).is_some()
 }
 
 /// Which action a name means, however it is spelled: `join_channel`, `join-channel`, `Join Channel`, `joinChannel`.

@@ -78,10 +78,7 @@ impl<'a> Path<'a> {
 
     /// Whether its last segment is one of `names`, a dot, and anything.
     pub(super) fn ends_in(&self, names: &[&str]) -> bool {
-        let (name, _) = match self.last().split_once('.') {
-            Some((name, extension)) if !extension.is_empty() => (name, extension),
-            _ => return false,
-        };
+        let Some((name, _)) = self.last().split_once('.') else { return false };
         names.iter().any(|known| name.eq_ignore_ascii_case(known))
     }
 
@@ -119,6 +116,7 @@ mod tests {
             ("/envelope", Some(Envelope)),
             ("/a/b/__InitializeWebSocket.PHP", Some(Envelope)),
             ("/__initializesocket.wwsc", Some(Envelope)),
+            ("/__initializesocket.", Some(Envelope)),
             ("/__initializesocket", None),
             ("/__initializesocketx.y", None),
             ("/chat", Some(Chat)),

@@ -3,16 +3,10 @@
 use super::{
     Bounds,
     action::{Action, Notice, Post, Recipient, RecipientKind, Request},
-    json::{self, Object},
+    json,
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-
-/// Whether the first message of a connection says that it speaks this.
-pub(super) fn is_meant(text: &str) -> bool {
-    Object::parse(text)
-        .is_some_and(|object| object.0.iter().any(|(key, _)| key.eq_ignore_ascii_case("action")))
-}
 
 /// Reads a message; nothing where it is none.
 pub(super) fn decode<'a>(text: &'a str, bounds: &Bounds, requests: &mut Vec<Request<'a>>) {

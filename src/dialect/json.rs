@@ -135,31 +135,32 @@ impl<'a> Object<'a> {
 /// All members of an object, in order; `None` where `json` is none. For who compares keys otherwise than byte by byte:
 /// which one is the last says their place.
 pub(crate) fn members(json: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
-    // All of it is looked at before its keys are taken out: as bytes they might hold control characters.
-    let whole: &RawValue = serde_json::from_str(json).ok()?;
-    serde_json::from_str(whole.get()).ok().map(|Members(members)| members)
+    let mut members = Vec::new();
+    visit_members(json, &mut |key, value| members.push((key, value))).then_some(members)
 }
 
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'de>, D::Error> {
-        struct Of;
-        impl<'de> Visitor<'de> for Of {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::new();
-                while let Some(Text(key)) = map.next_key()? {
-                    members.push((key, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
+/// Shows each member of an object, in the order they came and duplicates too, and keeps none; false where `json` is no
+/// object, which may turn out behind members that were shown.
+pub(crate) fn visit_members<'a>(json: &'a str, visit: &mut dyn FnMut(Cow<'a, str>, &'a RawValue)) -> bool {
+    struct Of<'v, 'a>(&'v mut dyn FnMut(Cow<'a, str>, &'a RawValue));
+    impl<'a> Visitor<'a> for Of<'_, 'a> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
         }
-        deserializer.deserialize_map(Of)
+        fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+            // A key is raw, too: as bytes it might hold control characters, and as a string no lone surrogates.
+            while let Some(key) = map.next_key::<&RawValue>()? {
+                let value = map.next_value()?;
+                if let Some(key) = text(key) {
+                    (self.0)(key, value);
+                }
+            }
+            Ok(())
+        }
     }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.deserialize_map(Of(visit)).is_ok() && deserializer.end().is_ok()
 }
 
 /// Of several members with the same key the last one, where the first one stood.
@@ -369,6 +370,26 @@ mod tests {
             let object = Object::parse(&text).unwrap();
             let members: Vec<_> = object.0.iter().map(|(key, value)| (&**key, value.get())).collect();
             assert_eq!((members.len(), &members[..2]), (2 + extra, &[("a", "3"), ("b", "4")][..]));
+        }
+    }
+
+    #[test]
+    fn an_object_is_json_to_its_end_and_in_its_keys() {
+        for json in [r#"{"a":1}"#, " {\n} ", r#"{"\ud800\u0061":[{}],"":null}"#] {
+            assert!(Object::parse(json).is_some(), "{json}");
+        }
+        for json in [
+            "",
+            "[]",
+            "{\"a\n\":1}",
+            "{\"a\0\":1}",
+            "{a:1}",
+            "{1:1}",
+            r#"{"a":1}}"#,
+            r#"{"a":1,}"#,
+            r#"{"\x":1}"#,
+        ] {
+            assert!(Object::parse(json).is_none(), "{json}");
         }
     }
 

@@ -154,13 +154,24 @@ impl Dialect {
 
     /// Which dialect the first message of a connection speaks, where nothing else decided it.
     pub fn of_first_message(text: &str) -> Dialect {
-        if actions::is_meant(text) {
-            Dialect::Actions
-        } else if envelope::is_meant(text) {
-            Dialect::Envelope
-        } else {
-            Dialect::Echo
+        if text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('[') {
+            return if json::is_json(text) { Dialect::Actions } else { Dialect::Echo };
         }
+        // One pass that keeps nothing: this may be as large as a message of `echo`, and full of keys.
+        let (mut has_action, mut action, mut is_of_envelope) = (false, None, false);
+        let is_object = json::visit_members(text, &mut |key, value| {
+            if key == "action" {
+                action = Some(value);
+            }
+            has_action |= key.eq_ignore_ascii_case("action");
+            is_of_envelope |=
+                ["recipients", "groupid", "userid"].iter().any(|known| key.eq_ignore_ascii_case(known));
+        });
+        if !is_object || !has_action {
+            return Dialect::Echo;
+        }
+        let name = if is_of_envelope { None } else { action.and_then(json::text) };
+        if name.is_some_and(|name| actions::is_known(&name)) { Dialect::Actions } else { Dialect::Envelope }
     }
 
     fn codec(self) -> &'static Codec {

@@ -1,6 +1,6 @@
 //! What a handler can do: the part of the engine it is lent for one call.
 
-use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent, sending::Shared};
+use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent, peers::flag, sending::Shared};
 use crate::{
     conn::{Input, Message},
     time::Now,
@@ -264,6 +264,15 @@ impl Context<'_> {
     pub fn resume(&mut self, id: ConnId) {
         if let Some(index) = self.core.peers.find(id) {
             self.core.resume(self.now, index);
+        }
+    }
+
+    /// Says whether what `id` sends may go to many others. If so, at most 8 KiB of it are read at a time and not
+    /// `Limits::read_bytes_max`, so that others have their turns between: those may be a thousand messages, and one that
+    /// floods a thousand members with them would keep everybody waiting for a second. At first it may not.
+    pub fn set_spreading(&mut self, id: ConnId, spreads: bool) {
+        if let Some(index) = self.core.peers.find(id) {
+            self.core.peers[index].flags.set(flag::SPREADS, spreads);
         }
     }
 

@@ -227,6 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn little_is_read_at_a_time_in_a_handshake_and_from_whose_messages_may_go_to_many() {
+        let few = 8 << 10;
+        let (mut engine, id) = opened();
+        let many = Config::default().limits.read_bytes_max as usize;
+        assert_eq!(engine.read_bytes_max(id), many);
+        for (spreads, most) in [(true, few), (false, many)] {
+            engine.act(Now::default(), |_, cx| cx.set_spreading(id, spreads));
+            assert_eq!(engine.read_bytes_max(id), most);
+        }
+        let begun = engine.handle_accept(Now::default(), PeerInfo { address: None, listener: 0 });
+        assert_eq!(engine.read_bytes_max(begun), few);
+    }
+
+    #[test]
     fn a_read_that_brings_a_close_or_a_fault_has_no_end_that_is_told() {
         for bytes in [&b"\x81\x81\0\0\0\0a\x88\x80\0\0\0\0"[..], b"\x81\x81\0\0\0\0a\x83\x80\0\0\0\0"] {
             let (mut engine, id) = opened();

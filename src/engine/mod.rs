@@ -40,6 +40,10 @@ use crate::{
     },
 };
 
+/// Bytes read at a time from a peer whose messages may go to many: some thousand of the smallest ones, which for as many
+/// members is ten or twenty milliseconds of work.
+const SPREAD_READ_BYTES_MAX: usize = 8 << 10;
+
 /// Something to do with a socket, or with all of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Command {
@@ -355,16 +359,20 @@ impl<H: Handler> Engine<H> {
     }
 
     /// How many bytes to read from `id` at a time into the [`Input`], at most: `Limits::read_bytes_max`, and less from
-    /// one that may compress, for what it sends may inflate to a thousand times as much.
+    /// one that may compress, for what it sends may inflate to a thousand times as much, from one whose messages may go
+    /// to many ([`Context::set_spreading`]), and from one of which that is not known before its handshake is over.
     #[inline]
     pub fn read_bytes_max(&self, id: ConnId) -> usize {
         let limit = self.core.commons.limits.read_bytes_max as usize;
-        let inflates = self
-            .core
-            .peers
-            .find(id)
-            .is_some_and(|index| self.core.peers[index].conn.may_inflate(&self.core.commons));
-        if inflates { limit.min(COMPRESSED_READ_BYTES_MAX) } else { limit }
+        let Some(index) = self.core.peers.find(id) else { return limit };
+        let peer = &self.core.peers[index];
+        if peer.flags.has(flag::SPREADS) || peer.conn.state() == ConnectionState::Handshake {
+            limit.min(SPREAD_READ_BYTES_MAX)
+        } else if peer.conn.may_inflate(&self.core.commons) {
+            limit.min(COMPRESSED_READ_BYTES_MAX)
+        } else {
+            limit
+        }
     }
 
     /// Whether a handler paused `id`.

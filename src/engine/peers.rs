@@ -43,6 +43,8 @@ pub(super) mod flag {
     pub(in super::super) const REFUSED: u16 = 1 << 10;
     /// It was dialled, and neither `on_open` nor `on_dial_failed` was called yet: one of them is owed.
     pub(in super::super) const DIALLED: u16 = 1 << 12;
+    /// What it sends may go to many: little of it is read at a time.
+    pub(in super::super) const SPREADS: u16 = 1 << 13;
 }
 
 /// All peers of an engine.

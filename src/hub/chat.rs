@@ -86,6 +86,11 @@ impl Core {
     /// Somebody wants a name.
     pub(super) fn claim(&mut self, cx: &mut Context<'_>, id: ConnId, wanted: &str, object: &Object<'_>) {
         let Some((number, set)) = self.place_in_chat(id) else { return };
+        // All names go to all members: that is worth as many actions as there are names.
+        let names = self.names.by_number.len();
+        if let Some(client) = self.client_mut(id) {
+            client.bucket.charge(names);
+        }
         let name = self.names.give(number, wanted).to_owned();
         if name != wanted {
             self.tell(cx, id, &Notice::NameTaken { id: number, name: &name }, None);

@@ -145,6 +145,7 @@ impl<A: Application> Hub<A> {
                 self.core.enter(id, Some(dialect), client);
             }
         }
+        cx.set_spreading(id, dialect != Dialect::Echo);
         match dialect {
             Dialect::Envelope => self.enter_groups(cx, id, has_written),
             Dialect::Chat => {
@@ -396,8 +397,9 @@ impl<A: Application> Handler for Hub<A> {
     }
 
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
-        if let Some(Some(dialect)) = self.core.speaks.get(id.index()).copied() {
-            self.begin(cx, id, dialect, false);
+        match self.core.speaks.get(id.index()).copied().flatten() {
+            Some(dialect) => self.begin(cx, id, dialect, false),
+            None => cx.set_spreading(id, true), // until its first message has said that it speaks `echo`
         }
     }
 

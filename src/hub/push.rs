@@ -6,7 +6,7 @@ use super::{
     auth::{Secret, TOKEN_BYTES_MAX},
 };
 use crate::{
-    dialect::{envelope, is_push, json},
+    dialect::{action::Problem, envelope, is_push, json},
     engine::{Answer, ConnId, Context},
     wire::{http_request::HttpRequest, http_response::HttpResponse},
 };
@@ -27,9 +27,8 @@ impl<A: Application> Hub<A> {
             log::warn!(connection:% = id, address:% = address, status = refusal.status(); "push refused");
             return Answer::Respond(refusal);
         }
-        let has_length = request.lines("Content-Length").next().is_some();
-        if !has_length && request.lines("Transfer-Encoding").next().is_none() {
-            return Answer::Respond(failure(411, "there is no message: send one with its Content-Length"));
+        if let Err(refusal) = has_length(request, self.core.limits.json_message_bytes_max) {
+            return Answer::Respond(refusal);
         }
         let Some(body) = request.body() else {
             return Answer::AwaitBody { bytes_max: self.core.limits.json_message_bytes_max };
@@ -50,6 +49,24 @@ impl<A: Application> Hub<A> {
         json::put_number(delivered, &mut answer);
         answer.push('}');
         Answer::Respond(with_json(200, answer))
+    }
+}
+
+/// A message has exactly one length, which is not too much. The engine would say the same, but not in JSON. RFC 9112 §6.3
+fn has_length(request: &HttpRequest<'_>, limit: u32) -> Result<(), HttpResponse> {
+    let mut lengths = request.lines("Content-Length");
+    let is_chunked = request.lines("Transfer-Encoding").next().is_some();
+    match (lengths.next(), lengths.next(), is_chunked) {
+        (None, ..) => Err(failure(411, "send the message with its Content-Length")),
+        (Some(length), None, false) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => {
+            let bytes: Option<u32> = std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok());
+            let is_too_much = || failure(413, &Problem::TooLarge { limit }.to_string());
+            bytes.filter(|&bytes| bytes <= limit).map(|_| ()).ok_or_else(is_too_much)
+        }
+        _ => Err(failure(
+            400,
+            "there is to be one Content-Length, of digits, and no Transfer-Encoding beside it",
+        )),
     }
 }
 

@@ -57,6 +57,11 @@ impl Bucket {
         self.refused += 1;
         if self.refused > rate.burst { Verdict::Flood } else { Verdict::Refused { first: self.refused == 1 } }
     }
+
+    /// Takes more for an action that was taken for one and cost as much as so many more; what is not there is not owed.
+    pub(super) fn charge(&mut self, actions: usize) {
+        self.left = self.left.saturating_sub((actions as u64).saturating_mul(1_000));
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +86,17 @@ mod tests {
             bucket.take(at(60_000), rate);
         }
         assert_eq!(bucket.take(at(60_000), rate), Verdict::Refused { first: true });
+    }
+
+    #[test]
+    fn what_costs_more_than_one_takes_more_and_leaves_no_debt() {
+        let rate = Rate { per_second: 10, burst: 10 };
+        let mut bucket = Bucket::new(Tick::ZERO, rate);
+        bucket.charge(8);
+        assert_eq!(bucket.take(Tick::ZERO, rate), Verdict::Allowed);
+        bucket.charge(1_000);
+        assert_eq!(bucket.take(Tick::ZERO, rate), Verdict::Refused { first: true });
+        assert_eq!(bucket.take(Tick::from_ms(100), rate), Verdict::Allowed);
     }
 
     #[test]

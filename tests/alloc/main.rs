@@ -611,6 +611,27 @@ fn a_connection_that_may_compress_and_has_no_contexts_holds_nothing_for_it() {
 // ---------------------------------------------------------------------- with sockets
 
 /// The whole server on this thread, and clients whose sockets are on it too: nothing else allocates here.
+/// Which dialect it speaks is asked of every first message of a connection, and that may have 16 MiB of keys.
+#[cfg(feature = "hub")]
+#[test]
+fn which_dialect_a_first_message_speaks() {
+    use sockeye::dialect::Dialect;
+    let keys: String = (0..10_000).map(|i| format!("\"k{i}\":{i},")).collect();
+    for (end, dialect) in [
+        ("\"action\":\"join_channel\"}", Dialect::Actions),
+        ("\"action\":\"join_channel\",\"groupId\":\"\"}", Dialect::Envelope),
+        ("\"type\":\"message\"}", Dialect::Echo),
+        ("\"action\":\"join_channel\"", Dialect::Echo),
+    ] {
+        let text = format!("{{{keys}{end}");
+        let mut found = None;
+        let counted = measure(|| found = Some(Dialect::of_first_message(&text)));
+        assert_eq!(found, Some(dialect));
+        // The parser has a place to put what it reads, and an error where there is one; no key has one.
+        assert!(counted.count_total < 10, "{} allocations for {end}", counted.count_total);
+    }
+}
+
 #[test]
 fn a_server_and_its_sockets() {
     let mut server = Server::bind(Config::new("127.0.0.1:0"), Acts(echo)).expect("a port is free");
