@@ -258,6 +258,7 @@ impl<H: Handler> Server<H> {
                 RemoteCommand::Close(id, code, reason) => {
                     cx.close(id, code, &reason);
                 }
+                RemoteCommand::Origins(origins) => cx.set_origins(origins),
             });
             self.relieve();
         }
