@@ -3,10 +3,11 @@
 mod autobahn;
 mod bench;
 mod connect;
+mod manual;
 mod serve;
 mod text;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// It ran and ended as asked.
@@ -38,6 +39,10 @@ enum Tool {
     Autobahn(autobahn::Arguments),
     /// Measure a WebSocket server under load
     Bench(Box<bench::Arguments>),
+    /// Write what a shell needs to complete arguments
+    Completions(manual::CompletionArguments),
+    /// Write a manual page
+    Man(manual::ManArguments),
 }
 
 const EXIT_CODES: &str = "Without a command it serves on 127.0.0.1:4863.\n\nExit codes: 0 ended as asked, \
@@ -53,7 +58,14 @@ pub fn main() -> ExitCode {
         Some(Tool::Connect(arguments)) => connect::run(&arguments),
         Some(Tool::Autobahn(arguments)) => autobahn::run(&arguments),
         Some(Tool::Bench(arguments)) => bench::run(&arguments),
+        Some(Tool::Completions(arguments)) => manual::complete(&arguments),
+        Some(Tool::Man(arguments)) => manual::man(&arguments),
     })
+}
+
+/// All that can be asked for.
+fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// A number of bytes: digits, and perhaps KiB, MiB or GiB.

@@ -3,6 +3,7 @@
 mod flags;
 mod identity;
 mod log;
+mod manual;
 mod page;
 #[path = "../serving/mod.rs"]
 mod serving;
