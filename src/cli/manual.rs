@@ -51,7 +51,7 @@ fn command_of(whole: &mut Command, tool: Option<&str>) -> Option<Command> {
 }
 
 /// Writes to stdout.
-fn put_out(bytes: &[u8]) -> u8 {
+pub(super) fn put_out(bytes: &[u8]) -> u8 {
     match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
         Ok(()) => OK,
         // As with `| head`: it was enough for the reader.

@@ -1,5 +1,6 @@
 //! `sockeye serve`: what its flags do, who somebody is by them, and what is in the log.
 
+mod config;
 mod flags;
 mod identity;
 mod log;

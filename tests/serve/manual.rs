@@ -19,7 +19,7 @@ fn shells_get_completions_of_every_command_and_flag() {
     for shell in ["bash", "zsh", "fish"] {
         let (script, stderr, code) = run(&["completions", shell]);
         assert_eq!((stderr.as_str(), code), ("", Some(0)), "{shell}");
-        for word in ["autobahn", "message-bytes-max"] {
+        for word in ["autobahn", "check-config", "message-bytes-max", "print-config"] {
             assert!(script.contains(word), "{shell} completes {word}");
         }
         // Others than bash may not be installed.
@@ -44,7 +44,13 @@ fn manual_pages_have_the_sections_of_the_help() {
     }
     let (page, _, code) = run(&["man", "serve"]);
     assert_eq!(code, Some(0));
-    for text in [".TH sockeye-serve 1", ".SH LIMITS", ".SH TIMERS", "\\-\\-message\\-bytes\\-max"] {
+    for text in [
+        ".TH sockeye-serve 1",
+        ".SH LIMITS",
+        ".SH TIMERS",
+        ".SH CONFIGURATION",
+        "\\-\\-message\\-bytes\\-max",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     let (_, stderr, code) = run(&["man", "nonsense"]);

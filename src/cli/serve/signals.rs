@@ -1,6 +1,6 @@
-//! Signals, on a thread of their own: to stop, and to read the users again.
+//! Signals, on a thread of their own: to stop, and to read settings and users again.
 
-use super::{FAILED, identities::Reread, logging::Voice};
+use super::{FAILED, logging::Voice, reload::Reload};
 use log::Level;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -10,17 +10,17 @@ use sockeye::Remote;
 use std::{io, process, thread};
 
 /// The first signal to stop stops the server in order, the second one at once. SIGHUP ends the process, as it does any,
-/// unless there are users to be read again.
-pub(super) fn listen(remote: Remote, voice: Voice, reread: Option<Reread>) -> io::Result<()> {
+/// unless there is a file to be read again.
+pub(super) fn listen(remote: Remote, voice: Voice, mut reload: Option<Reload>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    if reread.is_some() {
+    if reload.is_some() {
         signals.add_signal(SIGHUP)?;
     }
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {
-            match (signal, &reread) {
-                (SIGHUP, Some(reread)) => reread.read(voice),
+            match (signal, &mut reload) {
+                (SIGHUP, Some(reload)) => reload.read(voice),
                 _ if is_stopping => {
                     voice.flush();
                     process::exit(i32::from(FAILED));
