@@ -5,6 +5,7 @@ mod bench;
 mod connect;
 mod serve;
 mod text;
+mod trust;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

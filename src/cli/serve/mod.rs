@@ -6,11 +6,12 @@ mod limits;
 mod logging;
 mod secrets;
 mod signals;
+mod tls;
 mod zone;
 
 pub(super) use self::{arguments::Arguments, logging::say};
 
-use self::{identities::Identities, logging::Voice, secrets::Password};
+use self::{identities::Identities, logging::Voice, secrets::Password, tls::Certificates};
 use super::{CANNOT_BIND, FAILED, OK, USAGE};
 use log::Level;
 use sockeye::{
@@ -64,11 +65,15 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
     let password = Password::find(&arguments.identity).map_err(unusable)?;
 
     let config = arguments.config();
+    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
     let limits = config.limits;
     let settings = Settings { admin_password: Some(password.secret()), ..arguments.settings() };
     let hub = Hub::with(&config, settings, identities);
-    let mut server = Server::bind(config, hub)?;
-    signals::listen(server.remote(), voice, reread.clone())
+    let mut server = match &certificates {
+        Some(certificates) => Server::bind_tls(config, certificates.server(), hub)?,
+        None => Server::bind(config, hub)?,
+    };
+    signals::listen(server.remote(), voice, reread.clone(), certificates.clone())
         .map_err(|error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") })?;
 
     for (address, dialect) in server.addresses().iter().zip(arguments.dialects()) {
@@ -76,6 +81,9 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
     }
     let (connections, descriptors) = (server.connections_max(), server.descriptors_max());
     tell_bounds(voice, connections, descriptors, &limits);
+    if let Some(certificates) = &certificates {
+        certificates.tell(voice);
+    }
     if let Some(reread) = &reread {
         reread.tell(voice);
     }
@@ -89,7 +97,8 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
 fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, has_pages: bool) {
     let name = dialect.map_or("auto", Dialect::name);
     let note = if dialect.is_none() { " (the first message decides)" } else { "" };
-    let url = address.ip().filter(|_| has_pages).map(url);
+    let scheme = if matches!(address, LocalAddress::Tls(_)) { "https" } else { "http" };
+    let url = address.ip().filter(|_| has_pages).map(|address| url(scheme, address));
     let shown = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
     let address = address.to_string();
     let mut fields = vec![("address", address.as_str().into()), ("dialect", name.into())];
@@ -103,12 +112,12 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
 }
 
 /// Where a browser on this machine finds the page.
-fn url(address: SocketAddr) -> String {
+fn url(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         // Every address of the machine, and as a destination none.
-        format!("http://localhost:{}/", address.port())
+        format!("{scheme}://localhost:{}/", address.port())
     } else {
-        format!("http://{address}/")
+        format!("{scheme}://{address}/")
     }
 }
 
@@ -141,7 +150,7 @@ mod tests {
             ("0.0.0.0:4863", "http://localhost:4863/"),
             ("[::]:4863", "http://localhost:4863/"),
         ] {
-            assert_eq!(url(address.parse().unwrap()), shown);
+            assert_eq!(url("http", address.parse().unwrap()), shown);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Signals, on a thread of their own: to stop, and to read the users again.
+//! Signals, on a thread of their own: to stop, and to read users and certificates again.
 
-use super::{FAILED, identities::Reread, logging::Voice};
+use super::{FAILED, identities::Reread, logging::Voice, tls::Certificates};
 use log::Level;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -10,17 +10,26 @@ use sockeye::Remote;
 use std::{io, process, thread};
 
 /// The first signal to stop stops the server in order, the second one at once. SIGHUP ends the process, as it does any,
-/// unless there are users to be read again.
-pub(super) fn listen(remote: Remote, voice: Voice, reread: Option<Reread>) -> io::Result<()> {
+/// unless there is something to be read again.
+pub(super) fn listen(
+    remote: Remote,
+    voice: Voice,
+    users: Option<Reread>,
+    certificates: Option<Certificates>,
+) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    if reread.is_some() {
+    let certificates = certificates.filter(Certificates::are_files);
+    if users.is_some() || certificates.is_some() {
         signals.add_signal(SIGHUP)?;
     }
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {
-            match (signal, &reread) {
-                (SIGHUP, Some(reread)) => reread.read(voice),
+            match signal {
+                SIGHUP => {
+                    users.iter().for_each(|users| users.read(voice));
+                    certificates.iter().for_each(|certificates| certificates.read(voice));
+                }
                 _ if is_stopping => {
                     voice.flush();
                     process::exit(i32::from(FAILED));
