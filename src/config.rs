@@ -428,8 +428,7 @@ impl FromStr for Listen {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(invalid()) } else { Ok(Listen::Unix(path.into())) };
         }
-        // A host whose name is tls is one where no second colon follows.
-        let under_tls = text.strip_prefix("tls:").filter(|rest| rest.contains(':'));
+        let under_tls = text.strip_prefix("tls:");
         let address = under_tls.unwrap_or(text);
         if let Ok(ip) = address.parse() {
             return Ok(if under_tls.is_some() { Listen::TlsIp(ip) } else { Listen::Ip(ip) });

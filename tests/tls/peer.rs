@@ -49,6 +49,13 @@ pub struct Wire {
     pub one_by_one: bool,
 }
 
+impl Wire {
+    /// Smaller than the kernel's own choice.
+    pub fn set_small_buffer(&self) {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(16 << 10).unwrap();
+    }
+}
+
 impl Read for Wire {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
         let n = self.stream.read(space)?;
@@ -153,6 +160,13 @@ impl Peer {
         let header = header(first, payload.len(), 0);
         assert_eq!(self.read(header.len()), header);
         assert!(self.read(payload.len()) == payload, "the payload of {} bytes is another", payload.len());
+    }
+
+    /// These messages, and then what it sends itself.
+    #[track_caller]
+    pub fn expect_echo_behind(&mut self, said: &[Vec<u8>]) {
+        said.iter().for_each(|payload| self.expect(0x82, payload));
+        self.expect_echo(b"that was all");
     }
 
     #[track_caller]
