@@ -6,6 +6,7 @@ mod connect;
 mod manual;
 mod serve;
 mod text;
+mod trust;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::{env, process::ExitCode};

@@ -5,6 +5,7 @@ use super::{
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
     secrets::Hidden,
+    tls::TlsArguments,
     zone::Zone,
 };
 use clap::Args;
@@ -25,11 +26,12 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
                         JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
                         SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
-                        answered or 5 s have passed; a second signal exits at once. SIGHUP: read --users and --config again.\n\n\
+                        answered or 5 s have passed; a second signal exits at once. SIGHUP: read --config, --users, \
+                        --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, and after = the dialect spoken there (actions, envelope,
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the dialect spoken there (actions, envelope,
     /// chat, room, echo or auto; auto if none is given). Port 0 asks for a free one. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
@@ -67,6 +69,9 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten, next_help_heading = "Log")]
     pub(super) log: LogArguments,
+
+    #[command(flatten, next_help_heading = "TLS")]
+    pub(super) tls: TlsArguments,
 
     #[command(flatten, next_help_heading = "Who somebody is")]
     pub(super) identity: IdentityArguments,

@@ -8,6 +8,7 @@ mod logging;
 mod reload;
 mod secrets;
 mod signals;
+mod tls;
 mod zone;
 
 pub(super) use self::{arguments::Arguments, layers::with_toggles, logging::say};
@@ -18,6 +19,7 @@ use self::{
     logging::Voice,
     reload::Reload,
     secrets::Password,
+    tls::Certificates,
 };
 use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
 use clap::Args;
@@ -111,8 +113,9 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
     let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
-    identities.map(drop).map_err(|error| format!("{}: {error}", file.display()))
+    named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Why it does not serve, or no longer.
@@ -144,12 +147,23 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let password = Password::find(&arguments.identity).map_err(unusable)?;
 
     let config = arguments.config();
+    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
     let limits = config.limits;
     let settings = Settings { admin_password: Some(password.secret()), ..arguments.settings() };
     let hub = Hub::with(&config, settings, identities);
-    let mut server = Server::bind(config, hub).map_err(|error| Failure::of(error, &layers))?;
+    let bound = match &certificates {
+        Some(certificates) => Server::bind_tls(config, certificates.server(), hub),
+        None => Server::bind(config, hub),
+    };
+    let mut server = bound.map_err(|error| Failure::of(error, &layers))?;
     let (file, count) = (layers.file.clone(), layers.of_the_file());
-    let reload = Reload { inputs, layers, users: users.clone(), remote: server.remote() };
+    let reload = Reload {
+        inputs,
+        layers,
+        users: users.clone(),
+        certificates: certificates.clone().filter(Certificates::are_files),
+        remote: server.remote(),
+    };
     signals::listen(server.remote(), voice, Some(reload).filter(Reload::has_something))
         .map_err(|error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") })?;
 
@@ -160,6 +174,9 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     tell_bounds(voice, connections, descriptors, &limits);
     if let Some(file) = &file {
         tell_file(voice, file, count);
+    }
+    if let Some(certificates) = &certificates {
+        certificates.tell(voice);
     }
     users.tell(voice);
     password.tell(voice);
@@ -172,7 +189,8 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, has_pages: bool) {
     let name = dialect.map_or("auto", Dialect::name);
     let note = if dialect.is_none() { " (the first message decides)" } else { "" };
-    let url = address.ip().filter(|_| has_pages).map(url);
+    let scheme = if matches!(address, LocalAddress::Tls(_)) { "https" } else { "http" };
+    let url = address.ip().filter(|_| has_pages).map(|address| url(scheme, address));
     let shown = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
     let address = address.to_string();
     let mut fields = vec![("address", address.as_str().into()), ("dialect", name.into())];
@@ -186,12 +204,12 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
 }
 
 /// Where a browser on this machine finds the page.
-fn url(address: SocketAddr) -> String {
+fn url(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         // Every address of the machine, and as a destination none.
-        format!("http://localhost:{}/", address.port())
+        format!("{scheme}://localhost:{}/", address.port())
     } else {
-        format!("http://{address}/")
+        format!("{scheme}://{address}/")
     }
 }
 
@@ -234,7 +252,7 @@ mod tests {
             ("0.0.0.0:4863", "http://localhost:4863/"),
             ("[::]:4863", "http://localhost:4863/"),
         ] {
-            assert_eq!(url(address.parse().unwrap()), shown);
+            assert_eq!(url("http", address.parse().unwrap()), shown);
         }
     }
 }

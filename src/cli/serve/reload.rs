@@ -1,10 +1,11 @@
-//! What is read again on SIGHUP: the layers, of them what can change while it runs, and the users.
+//! What is read again on SIGHUP: the layers, of them what can change while it runs, the users, and the certificates.
 
 use super::{
     arguments::Arguments,
     identities::Reread,
     layers::{Inputs, Layers, read},
     logging::Voice,
+    tls::Certificates,
 };
 use log::Level;
 use sockeye::Remote;
@@ -15,13 +16,15 @@ pub(super) struct Reload {
     /// What is in force.
     pub(super) layers: Layers,
     pub(super) users: Reread,
+    /// Those that are in files.
+    pub(super) certificates: Option<Certificates>,
     pub(super) remote: Remote,
 }
 
 impl Reload {
     /// Whether there is anything to be read again.
     pub(super) fn has_something(&self) -> bool {
-        self.layers.file.is_some() || self.users.has_file()
+        self.layers.file.is_some() || self.users.has_file() || self.certificates.is_some()
     }
 
     /// Reads all of it, takes over what can be, and says what was and what was not. Where something is wrong with a file,
@@ -59,6 +62,7 @@ impl Reload {
         if self.users.has_file() || arguments.identity.users.is_some() {
             self.users.read(arguments.identity.users.clone(), voice);
         }
+        self.certificates.iter().for_each(|certificates| certificates.read(voice));
         if self.layers.file.is_some() {
             tell_waiting(&waiting.join(", "), voice);
         }

@@ -1,4 +1,4 @@
-//! Signals, on a thread of their own: to stop, and to read settings and users again.
+//! Signals, on a thread of their own: to stop, and to read settings, users and certificates again.
 
 use super::{FAILED, logging::Voice, reload::Reload};
 use log::Level;
