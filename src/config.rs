@@ -163,7 +163,8 @@ pub struct Limits {
     /// Most bytes read from one connection per wake of the loop. Default 256 KiB, at least 4 KiB.
     ///
     /// One buffer of this size serves all connections. What a peer sent beyond it waits for its next turn. One that
-    /// agreed to compression is read at most 32 KiB at a time, which may inflate to 33 MiB.
+    /// agreed to compression is read at most 32 KiB at a time, which may inflate to 33 MiB. Over TLS it is 48 KiB at
+    /// least: two records have to fit.
     pub read_bytes_max: u32,
     /// Soft mark of an outbox, in bytes. Default 256 KiB.
     ///
@@ -400,7 +401,7 @@ impl Default for Keepalive {
     }
 }
 
-/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`.
+/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`; `tls:host:port` or `tls:[v6]:port` for TLS.
 ///
 /// ```
 /// use sockeye::Listen;
@@ -415,6 +416,10 @@ pub enum Listen {
     Name(String),
     /// A Unix-domain socket at this path.
     Unix(PathBuf),
+    /// An IP address and port where TLS is spoken. Needs certificates: `Server::bind_tls`.
+    TlsIp(SocketAddr),
+    /// The same, for a host name and port.
+    TlsName(String),
 }
 
 impl FromStr for Listen {
@@ -425,12 +430,18 @@ impl FromStr for Listen {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(invalid()) } else { Ok(Listen::Unix(path.into())) };
         }
-        if let Ok(address) = text.parse() {
-            return Ok(Listen::Ip(address));
+        let under_tls = text.strip_prefix("tls:");
+        let address = under_tls.unwrap_or(text);
+        if let Ok(ip) = address.parse() {
+            return Ok(if under_tls.is_some() { Listen::TlsIp(ip) } else { Listen::Ip(ip) });
         }
-        let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
+        let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
         let named = !host.is_empty() && !host.contains([':', '[', ']', '/']) && port.parse::<u16>().is_ok();
-        if named { Ok(Listen::Name(text.to_owned())) } else { Err(invalid()) }
+        match under_tls {
+            _ if !named => Err(invalid()),
+            Some(name) => Ok(Listen::TlsName(name.to_owned())),
+            None => Ok(Listen::Name(text.to_owned())),
+        }
     }
 }
 
@@ -440,7 +451,11 @@ pub struct InvalidListen(String);
 
 impl fmt::Display for InvalidListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH", self.0)
+        write!(
+            f,
+            "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH; before it tls: for TLS",
+            self.0
+        )
     }
 }
 

@@ -20,6 +20,11 @@ pub enum Error {
         /// What the operating system says.
         source: io::Error,
     },
+    /// An address asks for TLS, and there is nothing to show those who connect.
+    NoTls {
+        /// The address, as configured.
+        address: String,
+    },
     /// The event loop failed.
     Loop(io::Error),
 }
@@ -41,6 +46,10 @@ impl fmt::Display for Error {
                 };
                 write!(f, "cannot listen on {address}: {source}{cure}")
             }
+            Error::NoTls { address } => write!(
+                f,
+                "cannot listen on {address}: TLS needs a certificate and its key (Server::bind_tls, feature tls)"
+            ),
             Error::Loop(source) => write!(f, "the event loop failed: {source}"),
         }
     }
@@ -51,7 +60,7 @@ impl std::error::Error for Error {
         match self {
             Error::Limit(error) => Some(error),
             Error::Listen(error) => Some(error),
-            Error::NoAddress => None,
+            Error::NoAddress | Error::NoTls { .. } => None,
             Error::Bind { source, .. } | Error::Loop(source) => Some(source),
         }
     }

@@ -85,6 +85,8 @@ pub use engine::{
     Lost, PeerInfo, Prepared, Sent, Transmit,
 };
 pub use error::Error;
+#[cfg(feature = "tls")]
+pub use net::{Certificate, TlsClient, TlsError, TlsServer};
 pub use net::{LocalAddress, OwnedMessage, Remote, RemoteError, Server};
 pub use time::{Now, Tick};
 pub use wire::{

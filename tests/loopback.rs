@@ -930,6 +930,27 @@ fn other_threads_send_publish_and_close() {
 }
 
 #[test]
+fn other_threads_change_which_origins_may_connect() {
+    let server = serve(local(), echo);
+    let status = |origin: &str, status: u16| {
+        let mut client = Client::dial(server.address());
+        let request =
+            String::from_utf8_lossy(UPGRADE).replacen("\r\n", &format!("\r\nOrigin: {origin}\r\n"), 1);
+        client.write(request.as_bytes());
+        client.expect_status(status);
+        client
+    };
+    let mut there = status("https://b.example", 101);
+    insist(|| server.remote.set_origins(vec!["https://a.example".to_owned()]));
+    status("https://b.example", 403);
+    status("https://a.example", 101);
+    there.send(TEXT, b"still here");
+    there.expect(TEXT, b"still here");
+    insist(|| server.remote.set_origins(Vec::new()));
+    status("https://b.example", 101);
+}
+
+#[test]
 fn a_full_queue_is_a_typed_error_and_a_turn_makes_room() {
     let mut config = local();
     config.limits.remote_commands_max = 4;

@@ -28,7 +28,7 @@ const LEAVES: &[&str] = &["config", "time", "bits", "error"];
 const BINARY: [&str; 2] = ["main", "cli"];
 
 /// Paths that only `net` and the binary may use: these, and all below them.
-const OS_PATHS: [&str; 13] = [
+const OS_PATHS: [&str; 16] = [
     "std::env",
     "std::fs",
     "std::os",
@@ -40,8 +40,11 @@ const OS_PATHS: [&str; 13] = [
     "libc",
     "mio",
     "rlimit",
+    "rustls",
+    "rustls_native_certs",
     "signal_hook",
     "socket2",
+    "webpki",
 ];
 
 /// Names that only `net` and the binary may use, wherever they come from.

@@ -3,11 +3,13 @@
 mod autobahn;
 mod bench;
 mod connect;
+mod manual;
 mod serve;
 mod text;
+mod trust;
 
-use clap::{Parser, Subcommand};
-use std::process::ExitCode;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::{env, process::ExitCode};
 
 /// It ran and ended as asked.
 const OK: u8 = 0;
@@ -38,21 +40,44 @@ enum Tool {
     Autobahn(autobahn::Arguments),
     /// Measure a WebSocket server under load
     Bench(Box<bench::Arguments>),
+    /// Say what is wrong with a file of settings, without serving
+    CheckConfig(serve::CheckArguments),
+    /// Write what a shell needs to complete arguments
+    Completions(manual::CompletionArguments),
+    /// Write a manual page
+    Man(manual::ManArguments),
 }
 
 const EXIT_CODES: &str = "Without a command it serves on 127.0.0.1:4863.\n\nExit codes: 0 ended as asked, \
-                          1 failed while running, 2 arguments make no sense, 69 cannot listen or connect there; \
-                          connect has more, see `sockeye connect --help`.";
+                          1 failed while running, 2 arguments or settings make no sense, 69 cannot listen or connect \
+                          there; connect has more, see `sockeye connect --help`.";
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    ExitCode::from(match arguments.command {
-        None => serve::run(&serve::Arguments::default()),
-        Some(Tool::Serve(arguments)) => serve::run(&arguments),
+    let arguments: Vec<_> = env::args_os().collect();
+    // Whether the arguments of serve make sense depends on its file and its environment.
+    if arguments.get(1).is_none_or(|tool| tool == "serve") {
+        return ExitCode::from(serve::run(arguments));
+    }
+    let parsed = command().try_get_matches_from(&arguments);
+    let parsed =
+        parsed.and_then(|matches| Arguments::from_arg_matches(&matches)).unwrap_or_else(|error| error.exit());
+    ExitCode::from(match parsed.command {
+        None | Some(Tool::Serve(_)) => serve::run(arguments),
         Some(Tool::Connect(arguments)) => connect::run(&arguments),
         Some(Tool::Autobahn(arguments)) => autobahn::run(&arguments),
         Some(Tool::Bench(arguments)) => bench::run(&arguments),
+        Some(Tool::CheckConfig(arguments)) => serve::check(&arguments),
+        Some(Tool::Completions(arguments)) => manual::complete(&arguments),
+        Some(Tool::Man(arguments)) => manual::man(&arguments),
+    })
+}
+
+/// All that can be asked for.
+fn command() -> clap::Command {
+    Arguments::command().mut_subcommands(|tool| match tool.get_name() {
+        "serve" => serve::with_toggles(tool),
+        _ => tool,
     })
 }
 

@@ -24,7 +24,7 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The URL asks for TLS, which is not built yet.
+    /// The URL asks for TLS, and this was built without the feature `tls`.
     TlsNotBuilt {
         /// The URL's scheme, `wss` or `https`.
         scheme: String,
@@ -45,10 +45,7 @@ impl fmt::Display for Error {
             Error::InvalidState => f.write_str("the connection is not open yet: wait for Event::Open"),
             Error::Header { name, why } => write!(f, "header {name:?}: {why}"),
             Error::TlsNotBuilt { scheme } => {
-                write!(
-                    f,
-                    "{scheme}: needs TLS, which is not built yet; connect with ws:, or through a proxy that adds TLS"
-                )
+                write!(f, "{scheme}: needs TLS, and this program was built without it (feature tls)")
             }
             Error::Loop(error) => error.fmt(f),
             Error::Remote(error) => error.fmt(f),

@@ -9,6 +9,8 @@ pub use self::{
     error::Error,
     url::{dial, dial_with},
 };
+#[cfg(feature = "tls")]
+use crate::net::TlsClient;
 use crate::{
     config::Config,
     conn::Message,
@@ -114,6 +116,9 @@ pub struct Options {
     pub headers: Vec<(String, String)>,
     /// The address of this machine to connect from. Default: the one that the operating system chooses.
     pub local: Option<IpAddr>,
+    /// Whom to trust under `wss`. Default: whom this machine does, `TlsClient::from_system`.
+    #[cfg(feature = "tls")]
+    pub tls: Option<TlsClient>,
     /// Limits and timers. What is about listening, origins and subprotocols of a server is not used.
     ///
     /// Two defaults differ from a server's: 64 MiB may wait to be sent (`outbox_bytes_max`; past it the connection is
@@ -126,7 +131,13 @@ impl Default for Options {
         let mut config = Config::default();
         config.limits.outbox_bytes_max = 64 << 20;
         config.limits.outbox_stall_ms_max = 0;
-        Options { headers: Vec::new(), local: None, config }
+        Options {
+            headers: Vec::new(),
+            local: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            config,
+        }
     }
 }
 
@@ -135,7 +146,8 @@ impl WebSocket {
     /// [`ReadyState::Connecting`]; the first event says what became of it. `Limits::handshake_ms_max` runs from here.
     ///
     /// # Errors
-    /// [`Error::Syntax`] for a URL or subprotocols that are none, [`Error::TlsNotBuilt`] for `wss` and `https`.
+    /// [`Error::Syntax`] for a URL or subprotocols that are none, [`Error::TlsNotBuilt`] for `wss` and `https`
+    /// without the feature `tls`.
     pub fn connect(url: &str, protocols: &[&str]) -> Result<WebSocket, Error> {
         WebSocket::connect_with(url, protocols, Options::default())
     }
@@ -150,6 +162,10 @@ impl WebSocket {
         let mut dial = url::dial_to(&url, protocols, &options.headers)?;
         dial.local = options.local;
         let mut server = Server::unbound(options.config, Inbox::default()).map_err(Error::Loop)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = options.tls {
+            server.dial_tls_as(tls);
+        }
         let id = server.act(|_, cx| cx.dial(dial));
         let (url, ready_state) = (url.into(), ReadyState::Connecting);
         let mut ws = WebSocket { server, id, url, ready_state, unsent: Unsent::default() };

@@ -23,7 +23,7 @@ use url::{Host, Url};
 ///
 /// # Errors
 /// [`Error::Syntax`] for what is no absolute URL, has another scheme or a fragment, and for subprotocols that are no
-/// tokens or are there twice; [`Error::TlsNotBuilt`] for `wss` and `https`.
+/// tokens or are there twice; [`Error::TlsNotBuilt`] for `wss` and `https` without the feature `tls`.
 pub fn dial(url: &str, protocols: &[&str]) -> Result<Dial, Error> {
     dial_with(url, protocols, &[])
 }
@@ -72,7 +72,8 @@ pub(super) fn dial_to(url: &Url, protocols: &[&str], headers: &[(String, String)
     if !is_host(&authority) {
         return Err(syntax(format!("{authority:?} cannot stand in a Host header")));
     }
-    if url.scheme() != "ws" {
+    let tls = url.scheme() == "wss";
+    if tls && cfg!(not(feature = "tls")) {
         return Err(Error::TlsNotBuilt { scheme: url.scheme().to_owned() });
     }
     let mut target = url.path().to_owned();
@@ -86,7 +87,7 @@ pub(super) fn dial_to(url: &Url, protocols: &[&str], headers: &[(String, String)
     }
     let subprotocols = protocols.iter().map(|&name| name.to_owned()).collect();
     let request = ClientRequest { target, host: authority, subprotocols, headers };
-    Ok(Dial { host, port: url.port_or_known_default().unwrap_or(80), local: None, request })
+    Ok(Dial { host, port: url.port_or_known_default().unwrap_or(80), tls, local: None, request })
 }
 
 /// §4.1 item 10: tokens, and none twice.
@@ -212,11 +213,13 @@ mod tests {
             assert!(matches!(error, Error::Syntax(_)), "{url}: {error}");
         }
         for url in ["wss://a/", "https://a/", "HTTPS://a"] {
-            let error = dial(url, &[]).unwrap_err();
-            assert!(
-                matches!(error, Error::TlsNotBuilt { .. }) && error.to_string().contains("TLS"),
-                "{url}: {error}"
-            );
+            match dial(url, &[]) {
+                Ok(dial) => assert!(cfg!(feature = "tls") && dial.tls && dial.port == 443, "{url}"),
+                Err(error) => assert!(
+                    matches!(error, Error::TlsNotBuilt { .. }) && error.to_string().contains("TLS"),
+                    "{url}: {error}"
+                ),
+            }
         }
     }
 

@@ -179,6 +179,12 @@ impl Context<'_> {
         self.core.close_dialled(index) || self.core.close(self.now, index, code, reason)
     }
 
+    /// Has these origins connect from now on, as by [`Config::origins`](crate::Config::origins); none: any may. Who is
+    /// connected stays.
+    pub fn set_origins(&mut self, origins: Vec<String>) {
+        self.core.set_origins(origins);
+    }
+
     /// Dials: resolves the host's name, connects, and shakes hands, while the loop goes on. `on_response` and `on_open`
     /// follow, or `on_dial_failed`; until then nothing can be sent. It may take `Limits::handshake_ms_max`.
     ///

@@ -163,6 +163,11 @@ impl Core {
         Ok((request, known.or(first)))
     }
 
+    /// The next request is checked by these.
+    pub(super) fn set_origins(&mut self, origins: Vec<String>) {
+        self.origins = origins;
+    }
+
     pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {
         self.with_outbox(index, |conn, commons, out| conn.refuse(now, refusal, commons, out));
         self.peers[index].outbox.begin_with_all();

@@ -28,6 +28,8 @@ pub struct Dial {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// Whether TLS is spoken, to a server that shows that it is `host`. Default false. Needs the feature `tls`.
+    pub tls: bool,
     /// The address of this machine to dial from. Default: the one that the operating system chooses.
     pub local: Option<IpAddr>,
     /// What is asked of the server. Its `host` is what it is told, and not where it is looked for.
@@ -47,7 +49,7 @@ impl Dial {
             authority = format!("{authority}:{port}");
         }
         let request = ClientRequest { host: authority, ..ClientRequest::default() };
-        Dial { host, port, local: None, request }
+        Dial { host, port, tls: false, local: None, request }
     }
 }
 
@@ -69,6 +71,11 @@ pub enum DialError {
         /// How.
         kind: io::ErrorKind,
         /// What the operating system says.
+        why: String,
+    },
+    /// TLS could not be set up with the server: it shows no certificate that is trusted, or not for this host.
+    Tls {
+        /// What is wrong.
         why: String,
     },
     /// Resolving, connecting and the opening handshake took longer than `Limits::handshake_ms_max` together.
@@ -107,6 +114,7 @@ impl fmt::Display for DialError {
                 };
                 write!(f, "cannot connect to {address}: {why}{cure}")
             }
+            DialError::Tls { why } => write!(f, "no TLS with the server: {why}"),
             DialError::Timeout { limit_ms, connected: false } => {
                 write!(f, "there was no connection to the server within {limit_ms} ms (handshake_ms_max)")
             }
@@ -138,6 +146,8 @@ pub struct Endpoint {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// Whether TLS is spoken there.
+    pub tls: bool,
     /// The address to dial from, where it matters.
     pub local: Option<IpAddr>,
 }
@@ -153,14 +163,14 @@ pub(super) enum Dialling {
 
 impl Core {
     pub(super) fn dial(&mut self, now: Now, dial: Dial) -> ConnId {
-        let Dial { host, port, local, request } = dial;
+        let Dial { host, port, tls, local, request } = dial;
         let limit = self.commons.limits.connections_max;
         let dialling = if self.stopping {
             Dialling::Refused(DialError::Lost(Lost::Stopped))
         } else if self.is_full() {
             Dialling::Refused(DialError::TooMany { limit })
         } else {
-            Dialling::To(Endpoint { host, port, local })
+            Dialling::To(Endpoint { host, port, tls, local })
         };
         let mut scratch = std::mem::take(&mut self.scratch);
         let connection = Connection::client(now, request, &mut self.commons, &mut scratch);

@@ -212,6 +212,16 @@ impl<H: Handler> Engine<H> {
         self.settle_behind_reply(now, index, input);
     }
 
+    /// Refuses `id`, whose request did not come yet, and ends it as one whose request is refused.
+    pub fn handle_refused(&mut self, now: Now, id: ConnId, refusal: &Refusal) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        let peer = &self.core.peers[index];
+        if peer.conn.role() == Role::Server && peer.conn.state() == ConnectionState::Handshake {
+            self.core.refuse(now, index, refusal);
+        }
+        self.settle(now);
+    }
+
     /// The peer ended its direction of TCP, after all it sent was handled.
     pub fn handle_eof(&mut self, now: Now, id: ConnId) {
         let Some(index) = self.core.peers.find(id) else { return };

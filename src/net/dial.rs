@@ -1,6 +1,8 @@
 //! Dialling: a host becomes addresses, and of these the first that connects becomes the socket of the connection.
 //! RFC 8305, in its simplest form.
 
+#[cfg(feature = "tls")]
+use super::tls::{TlsClient, TlsSocket};
 use super::{
     Server, Slot,
     remote::Remote,
@@ -245,14 +247,43 @@ impl<H: Handler> Server<H> {
     /// The first that connects wins: its socket becomes the connection's, and the others are dropped.
     fn connected(&mut self, place: usize) {
         let Some(Attempt { id, address, mut stream }) = self.dials.take(place) else { return };
+        let host = self.engine.endpoint(id).filter(|endpoint| endpoint.tls).map(|to| to.host.clone());
         self.dials.forget(id);
         let interest = Interest::READABLE | Interest::WRITABLE;
         // What came meanwhile is told again: a new registration makes a new edge.
         if let Err(error) = self.poll.registry().reregister(&mut stream, Token(id.index()), interest) {
             return self.dial_failed(id, &DialError::Lost(Lost::Io(error.kind())));
         }
-        *self.slot(id) = Slot { socket: Some(Socket::Tcp(stream)), ..Slot::default() };
-        self.engine.handle_connected(id, address);
+        let socket = match host {
+            None => Ok(Socket::Tcp(stream)),
+            Some(host) => self.under_tls(stream, &host),
+        };
+        match socket {
+            Ok(socket) => {
+                *self.slot(id) = Slot { socket: Some(socket), ..Slot::default() };
+                self.engine.handle_connected(id, address);
+            }
+            Err(why) => self.dial_failed(id, &DialError::Tls { why }),
+        }
+    }
+
+    /// The handshake is begun: what is to be sent waits until it is over.
+    #[cfg(feature = "tls")]
+    fn under_tls(&mut self, stream: TcpStream, host: &str) -> Result<Socket, String> {
+        let tls = match self.tls_client.take() {
+            Some(tls) => tls,
+            None => TlsClient::from_system().map_err(|error| error.to_string())?,
+        };
+        let socket = TlsSocket::client(stream, &tls, host).map_err(|error| error.to_string());
+        self.tls_client = Some(tls);
+        let mut socket = socket?;
+        socket.greet(&mut self.room);
+        Ok(Socket::Tls(Box::new(socket)))
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn under_tls(&mut self, _: TcpStream, _: &str) -> Result<Socket, String> {
+        Err("this program was built without it (feature tls)".to_owned())
     }
 
     fn dial_failed(&mut self, id: ConnId, error: &DialError) {

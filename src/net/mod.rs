@@ -5,15 +5,19 @@ mod os;
 mod remote;
 mod resolve;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 mod turn;
 
 pub use remote::{OwnedMessage, Remote, RemoteError};
 pub use socket::LocalAddress;
+#[cfg(feature = "tls")]
+pub use tls::{Certificate, TlsClient, TlsError, TlsServer};
 
 use self::{
     dial::Dials,
     os::Clock,
-    socket::{Listener, Socket},
+    socket::{Listener, Room, Shown, Socket},
 };
 use crate::{
     config::Config,
@@ -49,6 +53,11 @@ pub struct Server<H> {
     /// By the index of a connection.
     slots: Vec<Slot>,
     input: Input,
+    /// What sockets under TLS work in.
+    room: Room,
+    /// Whom those trust that are dialled over TLS.
+    #[cfg(feature = "tls")]
+    tls_client: Option<TlsClient>,
     read_bytes_max: usize,
     /// To be read again although no event will say so.
     resumed: Vec<ConnId>,
@@ -80,6 +89,31 @@ struct Slot {
     write_failed: Option<io::ErrorKind>,
 }
 
+impl Slot {
+    fn flush(&mut self) {
+        if let Some(socket) = &mut self.socket {
+            socket.flush();
+        }
+    }
+
+    /// What was thought to speak TLS does not.
+    #[cold]
+    fn drop_tls(&mut self) {
+        self.socket = match self.socket.take() {
+            #[cfg(feature = "tls")]
+            Some(Socket::Tls(socket)) => Some(Socket::Tcp(socket.stream)),
+            socket => socket,
+        };
+    }
+}
+
+/// Room for what one read brings, which under TLS may be more.
+fn input_bytes(read_bytes_max: usize) -> usize {
+    #[cfg(feature = "tls")]
+    let read_bytes_max = read_bytes_max.max(tls::READ_BYTES_MIN);
+    read_bytes_max
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Stop {
     No,
@@ -104,9 +138,26 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When a limit makes no sense, or an address cannot be read or listened on.
     pub fn bind(config: Config, handler: H) -> Result<Server<H>, Error> {
+        Server::bind_shown(config, &None, handler)
+    }
+
+    /// As [`Server::bind`], with what addresses that begin with `tls:` show those who connect.
+    ///
+    /// What `Limits::handshake_ms_max` bounds is both handshakes together. Who speaks plain HTTP there is told so with 400;
+    /// one connection too many is dropped without a word, for a handshake to refuse it in would cost more than it.
+    /// A peer that takes nothing may have 64 KiB waiting for it beside what its outbox has.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    #[cfg(feature = "tls")]
+    pub fn bind_tls(config: Config, tls: TlsServer, handler: H) -> Result<Server<H>, Error> {
+        Server::bind_shown(config, &Some(tls), handler)
+    }
+
+    fn bind_shown(config: Config, tls: &Shown, handler: H) -> Result<Server<H>, Error> {
         config.limits.validate()?;
         config.deflate.validate()?;
-        let listeners = config.listen.iter().map(|address| Listener::bind(address));
+        let listeners = config.listen.iter().map(|address| Listener::bind(address, tls));
         let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::NoAddress);
@@ -159,7 +210,10 @@ impl<H: Handler> Server<H> {
             addresses: listeners.iter().map(Listener::local).collect(),
             listeners: listeners.into_iter().map(Some).collect(),
             slots: Vec::with_capacity(SLOTS),
-            input: Input::new(config.limits.read_bytes_max as usize),
+            input: Input::new(input_bytes(config.limits.read_bytes_max as usize)),
+            room: Room::default(),
+            #[cfg(feature = "tls")]
+            tls_client: None,
             read_bytes_max: config.limits.read_bytes_max as usize,
             resumed: Vec::new(),
             resumed_before: Vec::new(),
@@ -217,6 +271,13 @@ impl<H: Handler> Server<H> {
         self.obey();
         self.flush();
         result
+    }
+
+    /// Whom connections trust that are dialled over TLS from now on, and what they show. Without this it is
+    /// `TlsClient::from_system`, which the first of them reads, while the others wait.
+    #[cfg(feature = "tls")]
+    pub fn dial_tls_as(&mut self, tls: TlsClient) {
+        self.tls_client = Some(tls);
     }
 
     /// A handle for other threads.

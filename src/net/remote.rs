@@ -88,6 +88,7 @@ pub(super) enum RemoteCommand {
     Send(ConnId, OwnedMessage),
     Publish(String, OwnedMessage),
     Close(ConnId, CloseCode, String),
+    Origins(Vec<String>),
 }
 
 /// Why a command was not taken.
@@ -153,6 +154,14 @@ impl Remote {
     /// As [`Remote::send`].
     pub fn close(&self, id: ConnId, code: CloseCode, reason: &str) -> Result<(), RemoteError> {
         self.command(RemoteCommand::Close(id, code, reason.to_owned()))
+    }
+
+    /// Has these origins connect from then on, as by `Config::origins`; none: any may. Who is connected stays.
+    ///
+    /// # Errors
+    /// As [`Remote::send`]: the origins stay as they are.
+    pub fn set_origins(&self, origins: Vec<String>) -> Result<(), RemoteError> {
+        self.command(RemoteCommand::Origins(origins))
     }
 
     /// Stops the server, as `Context::shutdown` does; never refused. What was queued before is done before.

@@ -1,5 +1,7 @@
-//! Sockets, accepting and accepted: TCP or Unix-domain, one type for the loop.
+//! Sockets, accepting and accepted: TCP, Unix-domain, or TCP under TLS, one type for the loop.
 
+#[cfg(feature = "tls")]
+use super::tls::{READ_BYTES_MIN, TlsServer, TlsSocket};
 use crate::{config::Listen, engine::PeerInfo, error::Error};
 use mio::{
     Interest, Registry, Token, event,
@@ -7,7 +9,7 @@ use mio::{
 };
 use std::{
     fmt, fs,
-    io::{self, IoSlice, IoSliceMut, Read, Write},
+    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     net::{Shutdown, SocketAddr, ToSocketAddrs},
     os::{fd::OwnedFd, unix::fs::FileTypeExt},
     path::{Path, PathBuf},
@@ -18,7 +20,27 @@ use std::{
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsSocket>),
 }
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Read {
+    pub(super) bytes: usize,
+    /// The peer says that nothing more comes.
+    pub(super) is_end: bool,
+    /// There may be more that no event announces.
+    pub(super) has_more: bool,
+    /// It can be written to from now on, and could not be before.
+    pub(super) is_writable: bool,
+}
+
+/// What sockets under TLS work in.
+#[cfg(feature = "tls")]
+pub(super) use super::tls::Room;
+#[cfg(not(feature = "tls"))]
+pub(super) type Room = ();
 
 impl Socket {
     /// Once and for all: edges of both kinds, so that no wake costs another registration.
@@ -26,84 +48,140 @@ impl Socket {
         let source: &mut dyn event::Source = match self {
             Socket::Tcp(stream) => stream,
             Socket::Unix(stream) => stream,
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => &mut socket.stream,
         };
         registry.register(source, token, Interest::READABLE | Interest::WRITABLE)
     }
 
+    /// Bytes that a read of at most `wanted` is to have room for.
     #[inline]
-    pub(super) fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read_bytes(&self, wanted: usize) -> usize {
         match self {
-            Socket::Tcp(stream) => stream.read(space),
-            Socket::Unix(stream) => stream.read(space),
+            #[cfg(feature = "tls")]
+            Socket::Tls(_) => wanted.max(READ_BYTES_MIN),
+            _ => wanted,
         }
     }
 
+    /// One read into `first` and behind it `second`, of which the first may be empty.
     #[inline]
-    pub(super) fn read_two(&mut self, first: &mut [u8], second: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, room: &mut Room, first: &mut [u8], second: &mut [u8]) -> io::Result<Read> {
+        let _ = &room;
+        let most = first.len() + second.len();
         let mut spaces = [IoSliceMut::new(first), IoSliceMut::new(second)];
-        match self {
-            Socket::Tcp(stream) => stream.read_vectored(&mut spaces),
-            Socket::Unix(stream) => stream.read_vectored(&mut spaces),
-        }
+        let bytes = match self {
+            Socket::Tcp(stream) if spaces[0].is_empty() => stream.read(&mut spaces[1])?,
+            Socket::Unix(stream) if spaces[0].is_empty() => stream.read(&mut spaces[1])?,
+            Socket::Tcp(stream) => stream.read_vectored(&mut spaces)?,
+            Socket::Unix(stream) => stream.read_vectored(&mut spaces)?,
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => {
+                let [first, second] = &mut spaces;
+                return socket.read(room, first, second);
+            }
+        };
+        // A short read has emptied the socket: asking again would only say so.
+        Ok(Read { bytes, is_end: bytes == 0, has_more: bytes == most, is_writable: false })
     }
 
     #[inline]
-    pub(super) fn write(&mut self, first: &[u8], second: &[u8]) -> io::Result<usize> {
-        if second.is_empty() {
-            return match self {
-                Socket::Tcp(stream) => stream.write(first),
-                Socket::Unix(stream) => stream.write(first),
-            };
-        }
+    pub(super) fn write(&mut self, room: &mut Room, first: &[u8], second: &[u8]) -> io::Result<usize> {
+        let _ = &room;
         let slices = [IoSlice::new(first), IoSlice::new(second)];
         match self {
+            Socket::Tcp(stream) if second.is_empty() => stream.write(first),
+            Socket::Unix(stream) if second.is_empty() => stream.write(first),
             Socket::Tcp(stream) => stream.write_vectored(&slices),
             Socket::Unix(stream) => stream.write_vectored(&slices),
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => socket.write(room, first, second),
+        }
+    }
+
+    /// The socket takes bytes again: what waits here goes first.
+    #[inline]
+    pub(super) fn flush(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Socket::Tls(socket) = self {
+            let _ = socket.flush(); // the next read or write says what is wrong
         }
     }
 
     /// Tells the peer that nothing more comes. A socket that is gone already needs no telling.
-    pub(super) fn shutdown_write(&self) {
+    pub(super) fn shutdown_write(&mut self, room: &mut Room) {
+        let _ = &room;
         let _ = match self {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Socket::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => {
+                socket.shutdown_write(room);
+                Ok(())
+            }
         };
     }
+
+    /// The socket is about to be dropped.
+    pub(super) fn end(&mut self, room: &mut Room) {
+        let _ = &room;
+        #[cfg(feature = "tls")]
+        if let Socket::Tls(socket) = self {
+            socket.end(room);
+        }
+    }
 }
+
+/// What listeners of `tls:` show, if there is something.
+#[cfg(feature = "tls")]
+pub(super) type Shown = Option<TlsServer>;
+#[cfg(not(feature = "tls"))]
+pub(super) type Shown = Option<std::convert::Infallible>;
 
 /// A listening socket.
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+    #[cfg(feature = "tls")]
+    Tls(TcpListener, TlsServer),
 }
 
 /// Connections that wait to be accepted, at most. mio's own listener would have 128: too few for a burst.
 const BACKLOG: i32 = 4096;
 
 impl Listener {
-    pub(super) fn bind(address: &str) -> Result<Listener, Error> {
+    pub(super) fn bind(address: &str, tls: &Shown) -> Result<Listener, Error> {
         let failed = |source| Error::Bind { address: address.to_owned(), source };
         match address.parse::<Listen>()? {
-            Listen::Ip(ip) => bind_tcp(ip).map_err(failed),
-            Listen::Name(name) => {
-                let mut tried = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-                for ip in name.to_socket_addrs().map_err(failed)? {
-                    tried = bind_tcp(ip);
-                    if tried.is_ok() {
-                        break;
-                    }
-                }
-                tried.map_err(failed)
-            }
+            Listen::Ip(ip) => bind_tcp(ip).map(Listener::Tcp).map_err(failed),
+            Listen::Name(name) => bind_name(&name).map(Listener::Tcp).map_err(failed),
             Listen::Unix(path) => bind_unix(&path).map_err(failed),
+            Listen::TlsIp(ip) => Listener::under_tls(address, tls, || bind_tcp(ip)),
+            Listen::TlsName(name) => Listener::under_tls(address, tls, || bind_name(&name)),
         }
+    }
+
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "nothing is bound for it"))]
+    fn under_tls(
+        address: &str,
+        tls: &Shown,
+        bind: impl FnOnce() -> io::Result<TcpListener>,
+    ) -> Result<Listener, Error> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = tls {
+            let bound = bind().map_err(|source| Error::Bind { address: address.to_owned(), source })?;
+            return Ok(Listener::Tls(bound, tls.clone()));
+        }
+        Err(Error::NoTls { address: address.to_owned() })
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
             Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             Listener::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+            #[cfg(feature = "tls")]
+            Listener::Tls(listener, _) => registry.register(listener, token, Interest::READABLE),
         }
     }
 
@@ -118,6 +196,12 @@ impl Listener {
                 let (stream, _) = listener.accept()?;
                 (Socket::Unix(stream), PeerInfo { address: None, listener: number })
             }
+            #[cfg(feature = "tls")]
+            Listener::Tls(listener, tls) => {
+                let (stream, address) = listener.accept()?;
+                let socket = TlsSocket::server(stream, tls).map_err(io::Error::other)?;
+                (Socket::Tls(Box::new(socket)), PeerInfo { address: Some(address), listener: number })
+            }
         })
     }
 
@@ -127,6 +211,10 @@ impl Listener {
                 LocalAddress::Ip(listener.local_addr().expect("a bound socket has an address"))
             }
             Listener::Unix(_, path) => LocalAddress::Unix(path.clone()),
+            #[cfg(feature = "tls")]
+            Listener::Tls(listener, _) => {
+                LocalAddress::Tls(listener.local_addr().expect("a bound socket has an address"))
+            }
         }
     }
 }
@@ -141,20 +229,22 @@ impl Drop for Listener {
 
 /// Where a server listens: what `Config::listen` came to, with the port that was asked for as 0.
 ///
-/// Displays as `127.0.0.1:4863` or `unix:/run/sockeye.sock`.
+/// Displays as `127.0.0.1:4863`, `tls:127.0.0.1:4863` or `unix:/run/sockeye.sock`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LocalAddress {
     /// Address and port.
     Ip(SocketAddr),
     /// The path of a Unix-domain socket.
     Unix(PathBuf),
+    /// Address and port, where TLS is spoken.
+    Tls(SocketAddr),
 }
 
 impl LocalAddress {
     /// Address and port, unless it is a Unix-domain socket.
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
-            LocalAddress::Ip(address) => Some(*address),
+            LocalAddress::Ip(address) | LocalAddress::Tls(address) => Some(*address),
             LocalAddress::Unix(_) => None,
         }
     }
@@ -165,12 +255,13 @@ impl fmt::Display for LocalAddress {
         match self {
             LocalAddress::Ip(address) => address.fmt(f),
             LocalAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+            LocalAddress::Tls(address) => write!(f, "tls:{address}"),
         }
     }
 }
 
 /// Options are set on the listener, whose connections inherit them: not a syscall for each.
-fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,
@@ -181,7 +272,19 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// The first address of a name that can be listened on.
+fn bind_name(name: &str) -> io::Result<TcpListener> {
+    let mut tried = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for ip in name.to_socket_addrs()? {
+        tried = bind_tcp(ip);
+        if tried.is_ok() {
+            break;
+        }
+    }
+    tried
 }
 
 /// A socket file that nobody listens behind is left over from a process that ended badly, and replaced.

@@ -4,12 +4,13 @@ use super::{
     EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
     dial::DIALS,
     remote::RemoteCommand,
-    socket::{Listener, Socket},
+    socket::{Listener, Room, Socket},
 };
 use crate::{
-    engine::{Command, ConnId, Handler, Lost, PeerInfo},
+    engine::{Command, ConnId, DialError, Handler, Lost, PeerInfo},
     error::Error,
     time::Tick,
+    wire::handshake::Refusal,
 };
 use mio::{Events, Token};
 use std::{io, time::Duration};
@@ -158,6 +159,7 @@ impl<H: Handler> Server<H> {
             return; // an event of who had this place before one that is being dialled
         }
         if event.is_writable() {
+            self.slots[id.index()].flush();
             self.engine.handle_writable(id);
         }
         let slot = &mut self.slots[id.index()];
@@ -185,45 +187,67 @@ impl<H: Handler> Server<H> {
         }
         slot.unread = false;
         let Some(socket) = &mut slot.socket else { return };
-        let most = self.engine.read_bytes_max(id);
+        let most = socket.read_bytes(self.engine.read_bytes_max(id));
         let input = &mut self.input.space()[..most];
-        let (read, direct, room) = match self.engine.input_space(id) {
+        let (read, direct) = match self.engine.input_space(id) {
             Some(space) => {
                 // The rest of a large message goes straight to where it is assembled.
                 let len = space.len().min(self.read_bytes_max);
-                (socket.read_two(&mut space[..len], input), len, len + most)
+                (socket.read(&mut self.room, &mut space[..len], input), len)
             }
-            None => (socket.read(input), 0, most),
+            None => (socket.read(&mut self.room, &mut [], input), 0),
         };
         match read {
-            Ok(0) => match slot.write_failed {
+            Ok(read) if read.is_end => match slot.write_failed {
                 // The write was told of the reset, and the read was told no more.
                 Some(kind) if kind != io::ErrorKind::BrokenPipe => {
                     self.engine.handle_lost(self.now, id, Lost::Io(kind));
                 }
                 _ => self.engine.handle_eof(self.now, id),
             },
-            Ok(n) => {
-                // A short read has emptied the socket: asking again would only say so. But behind the last bytes
-                // of a peer that has ended comes its end, for which there is no further edge.
-                if n == room || slot.read_closed {
+            Ok(read) => {
+                // Behind the last bytes of a peer that has ended comes its end, for which there is no further edge.
+                if read.has_more || slot.read_closed {
                     self.resume_later(id);
                 }
-                if direct > 0 {
-                    self.engine.handle_filled(self.now, id, n.min(direct));
+                if read.is_writable {
+                    self.engine.handle_writable(id);
                 }
-                self.input.fill(n.saturating_sub(direct));
-                self.engine.handle_input(self.now, id, &mut self.input);
-                self.reply(id);
+                if read.bytes > 0 {
+                    if direct > 0 {
+                        self.engine.handle_filled(self.now, id, read.bytes.min(direct));
+                    }
+                    self.input.fill(read.bytes.saturating_sub(direct));
+                    self.engine.handle_input(self.now, id, &mut self.input);
+                    self.reply(id);
+                }
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => {}
                 io::ErrorKind::Interrupted => self.resume_later(id),
+                // Only a socket under TLS says these.
+                io::ErrorKind::Unsupported => self.hint(id),
+                io::ErrorKind::InvalidData => self.distrust(id, &error),
                 kind => self.engine.handle_lost(self.now, id, Lost::Io(kind)),
             },
         }
         self.obey();
         self.relieve();
+    }
+
+    /// Plain HTTP came where TLS is spoken: that is said in plain HTTP.
+    #[cold]
+    fn hint(&mut self, id: ConnId) {
+        self.slots[id.index()].drop_tls();
+        let hint = Refusal::Malformed("this port speaks TLS: use https:// or wss://");
+        self.engine.handle_refused(self.now, id, &hint);
+    }
+
+    /// The peer does not speak TLS as it should, or is not who it should be.
+    #[cold]
+    fn distrust(&mut self, id: ConnId, error: &io::Error) {
+        self.engine.handle_dial_failed(self.now, id, &DialError::Tls { why: error.to_string() });
+        self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::InvalidData));
     }
 
     /// Nobody is to be given up as a slow reader for what was not even offered to its socket.
@@ -258,6 +282,7 @@ impl<H: Handler> Server<H> {
                 RemoteCommand::Close(id, code, reason) => {
                     cx.close(id, code, &reason);
                 }
+                RemoteCommand::Origins(origins) => cx.set_origins(origins),
             });
             self.relieve();
         }
@@ -275,7 +300,7 @@ impl<H: Handler> Server<H> {
     #[inline]
     fn reply(&mut self, id: ConnId) {
         let Some(transmit) = self.engine.poll_reply(id, &self.input) else { return };
-        match write(&mut self.slots[id.index()], transmit.first, transmit.second) {
+        match write(&mut self.slots[id.index()], &mut self.room, transmit.first, transmit.second) {
             Ok(n) => self.engine.handle_replied(self.now, id, &mut self.input, n),
             Err(kind) => self.write_failed(id, kind),
         }
@@ -286,7 +311,7 @@ impl<H: Handler> Server<H> {
         self.engine.begin_transmits();
         while let Some(transmit) = self.engine.poll_transmit() {
             let id = transmit.id;
-            match write(&mut self.slots[id.index()], transmit.first, transmit.second) {
+            match write(&mut self.slots[id.index()], &mut self.room, transmit.first, transmit.second) {
                 Ok(n) => self.engine.handle_transmitted(self.now, id, n),
                 Err(kind) => self.write_failed(id, kind),
             }
@@ -297,6 +322,10 @@ impl<H: Handler> Server<H> {
     /// A peer that cannot be written to may have sent something before it went: that is handled first, and the read
     /// behind it says how it ended.
     fn write_failed(&mut self, id: ConnId, kind: io::ErrorKind) {
+        if kind == io::ErrorKind::NotConnected {
+            // There never was a way to say something to it: nothing that it sent counts.
+            return self.engine.handle_lost(self.now, id, Lost::Io(kind));
+        }
         self.engine.handle_unwritable(id, &mut self.input);
         let slot = &mut self.slots[id.index()];
         (slot.write_failed, slot.read_closed) = (Some(kind), true);
@@ -310,9 +339,10 @@ impl<H: Handler> Server<H> {
             match command {
                 Command::Dial(id) => self.dials.push(id),
                 Command::ShutdownWrite(id) => {
-                    let slot = self.slot(id);
-                    if let Some(socket) = &slot.socket {
-                        socket.shutdown_write();
+                    self.slot(id);
+                    let slot = &mut self.slots[id.index()];
+                    if let Some(socket) = &mut slot.socket {
+                        socket.shutdown_write(&mut self.room);
                     }
                     if slot.unread {
                         self.resume_later(id);
@@ -320,10 +350,12 @@ impl<H: Handler> Server<H> {
                 }
                 // Closing a descriptor takes it off the event queue.
                 Command::Close(id) => {
-                    if self.slot(id).socket.is_none() {
-                        self.dials.forget(id);
+                    self.slot(id);
+                    match &mut self.slots[id.index()].socket {
+                        Some(socket) => socket.end(&mut self.room),
+                        None => self.dials.forget(id),
                     }
-                    *self.slot(id) = Slot::default();
+                    self.slots[id.index()] = Slot::default();
                 }
                 Command::Read(id) => {
                     if self.slot(id).unread {
@@ -337,9 +369,9 @@ impl<H: Handler> Server<H> {
 }
 
 /// One write: how much of it was taken, or why nothing will be taken any more.
-fn write(slot: &mut Slot, first: &[u8], second: &[u8]) -> Result<usize, io::ErrorKind> {
+fn write(slot: &mut Slot, room: &mut Room, first: &[u8], second: &[u8]) -> Result<usize, io::ErrorKind> {
     let Some(socket) = &mut slot.socket else { return Err(io::ErrorKind::NotConnected) };
-    match socket.write(first, second) {
+    match socket.write(room, first, second) {
         Ok(n) => Ok(n),
         Err(error) => match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),

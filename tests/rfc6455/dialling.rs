@@ -65,7 +65,10 @@ fn s4_1_a_dial_asks_for_a_socket_and_the_request_is_written_when_it_is_connected
     wanted.request.target = "/chat?room=1".to_owned();
     let id = drive.act(|cx| cx.dial(wanted));
     let local = Some("127.0.0.2".parse().unwrap());
-    assert_eq!(drive.expect_dial(), (id, Endpoint { host: "example.com".to_owned(), port: 8080, local }));
+    assert_eq!(
+        drive.expect_dial(),
+        (id, Endpoint { host: "example.com".to_owned(), port: 8080, tls: false, local })
+    );
     assert_eq!(drive.act(|cx| cx.peer(id)).unwrap(), PeerInfo { address: None, listener: PeerInfo::DIALLED });
     drive.at(5_000).expect_silence(id).connect(id);
     drive.expect(

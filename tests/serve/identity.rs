@@ -98,7 +98,7 @@ fn one_line_end_of_the_file_is_no_part_of_the_password() {
 fn an_empty_password_and_a_file_that_is_not_there_are_refused_with_2() {
     let empty = File::new("empty", "\n");
     let with = |flags: &[&str], words: &[&str]| expect_usage(&[&SERVE, flags].concat(), words);
-    with(&["--admin-password", ""], &["--admin-password:", "empty"]);
+    with(&["--admin-password", ""], &["--admin-password", "empty"]);
     with(&["--admin-password-file", empty.path()], &["--admin-password-file", empty.path(), "empty"]);
     with(
         &["--admin-password-file", "/nonexistent/pw"],

@@ -1,9 +1,12 @@
 //! `sockeye serve`: what its flags do, who somebody is by them, and what is in the log.
 
+mod config;
 mod flags;
 mod identity;
 mod log;
+mod manual;
 mod page;
+mod secure;
 #[path = "../serving/mod.rs"]
 mod serving;
 #[path = "../tool/mod.rs"]

@@ -14,7 +14,7 @@ use std::{
 pub fn sockeye(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("SOCKEYE_ADMIN_PASSWORD");
+    command.env_remove("SOCKEYE_ADMIN_PASSWORD").env_remove("SOCKEYE_CONFIG");
     command
 }
 

@@ -1,6 +1,6 @@
 //! What is to be measured, as it is asked for, and whether it makes sense.
 
-use crate::cli::bytes_u32;
+use crate::cli::{bytes_u32, trust::TrustArguments};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ impl Mode {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(in crate::cli) struct Arguments {
-    /// Where to connect: ws://HOST[:PORT][/PATH].
+    /// Where to connect: ws://HOST[:PORT][/PATH], or wss:// for TLS.
     #[arg(value_name = "URL")]
     pub(super) url: String,
 
@@ -74,6 +74,9 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten, next_help_heading = "Connections")]
     pub(super) dialling: DialArguments,
+
+    #[command(flatten, next_help_heading = "TLS")]
+    pub(super) trust: TrustArguments,
 
     #[command(flatten, next_help_heading = "Mode fanout")]
     pub(super) fanout: FanoutArguments,

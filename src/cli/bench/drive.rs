@@ -292,6 +292,9 @@ impl Progress {
 fn work(plan: &Arc<Plan>, share: Share, number: usize, shared: &Shared) -> Result<Tally, String> {
     let load = Load::new(plan.clone(), share);
     let mut server = Server::unbound(config(plan), load).map_err(|error| error.to_string())?;
+    if let Some(trust) = &plan.trust {
+        server.dial_tls_as(trust.clone());
+    }
     let (wanted, room) = (plan.arguments.connections(), server.connections_max() as usize);
     if wanted > room {
         let option = if plan.arguments.mode == Mode::Fanout { "--subs and --pubs" } else { "--conns" };

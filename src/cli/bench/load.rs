@@ -11,7 +11,7 @@ use super::{
     stats::Tally,
 };
 use sockeye::{
-    Cause, CloseCode, Closed, ConnId, Context, Dial, DialError, Handler, Lost, Message,
+    Cause, CloseCode, Closed, ConnId, Context, Dial, DialError, Handler, Lost, Message, TlsClient,
     wire::response::Response,
 };
 use std::{
@@ -26,6 +26,8 @@ pub(super) struct Plan {
     pub(super) arguments: Arguments,
     /// Whom to dial, but for the source address.
     pub(super) dial: Dial,
+    /// Whom to trust under TLS; `None`: whom the system does.
+    pub(super) trust: Option<TlsClient>,
     /// Addresses 127.0.0.2 and up to dial from, in turn; 0: the system's choice.
     pub(super) sources: u8,
     pub(super) payloads: Payloads,

@@ -101,7 +101,8 @@ fn plan(arguments: &Arguments) -> Result<Plan, String> {
     let payloads = Payloads::new(arguments.distinct(), load.size as usize, load.text, load.deflate);
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
     let run = seconds ^ std::process::id().rotate_left(16);
-    Ok(Plan { arguments: arguments.clone(), dial, sources, payloads, run, epoch: Instant::now() })
+    let (trust, epoch) = (arguments.trust.client()?, Instant::now());
+    Ok(Plan { arguments: arguments.clone(), dial, trust, sources, payloads, run, epoch })
 }
 
 /// How many loopback addresses to dial from.

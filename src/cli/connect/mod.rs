@@ -5,7 +5,7 @@ mod screen;
 mod session;
 
 use self::{input::Framing, session::Session};
-use super::{FAILED, USAGE, bytes_u32, text::escaped};
+use super::{FAILED, USAGE, bytes_u32, text::escaped, trust::TrustArguments};
 use clap::Args;
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -58,7 +58,7 @@ was lost (1006); 76 the server broke the protocol or a limit; 130 ended by a sec
 #[derive(Args, Clone, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Where to: ws://HOST[:PORT][/PATH][?QUERY].
+    /// Where to: ws://HOST[:PORT][/PATH][?QUERY], or wss:// for TLS.
     #[arg(value_name = "URL")]
     url: String,
 
@@ -116,6 +116,9 @@ pub(super) struct Arguments {
     /// Show the heads of request and response on stderr.
     #[arg(short, long)]
     verbose: bool,
+
+    #[command(flatten, next_help_heading = "TLS")]
+    trust: TrustArguments,
 }
 
 /// Connects, and stays until it is over; the exit code.
@@ -139,9 +142,14 @@ fn try_run(arguments: &Arguments) -> Result<u8, (u8, String)> {
     let dial = client::dial_with(&arguments.url, &protocols, &headers)
         .map_err(|error| (USAGE, error.to_string()))?;
 
+    let trusted = arguments.trust.client().map_err(|error| (USAGE, error))?;
+
     let interrupted = Arc::new(AtomicBool::new(false));
     let session = Session::new(arguments, Arc::clone(&interrupted));
     let mut server = Server::unbound(arguments.config(), session).map_err(|error| failed(&error))?;
+    if let Some(trusted) = trusted {
+        server.dial_tls_as(trusted);
+    }
     let remote = server.remote();
     let signals = hear_signals(interrupted, remote.clone()).map_err(|error| failed(&error))?;
     server.handler_mut().attach(remote, signals);

@@ -1,12 +1,13 @@
 //! The flags of `serve`, and what the library is told by them.
 
 use super::{
+    layers::HEADING,
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
     secrets::Hidden,
+    tls::TlsArguments,
     zone::Zone,
 };
-use crate::cli::Tool;
 use clap::Args;
 use log::LevelFilter;
 use sockeye::{
@@ -25,11 +26,12 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
                         JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
                         SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
-                        answered or 5 s have passed; a second signal exits at once. SIGHUP: read --users again.\n\n\
+                        answered or 5 s have passed; a second signal exits at once. SIGHUP: read --config, --users, \
+                        --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, and after = the dialect spoken there (actions, envelope,
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the dialect spoken there (actions, envelope,
     /// chat, room, echo or auto; auto if none is given). Port 0 asks for a free one. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
@@ -68,6 +70,9 @@ pub(in crate::cli) struct Arguments {
     #[command(flatten, next_help_heading = "Log")]
     pub(super) log: LogArguments,
 
+    #[command(flatten, next_help_heading = "TLS")]
+    pub(super) tls: TlsArguments,
+
     #[command(flatten, next_help_heading = "Who somebody is")]
     pub(super) identity: IdentityArguments,
 
@@ -82,6 +87,21 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten, next_help_heading = "Compression (permessage-deflate)")]
     deflate: DeflateArguments,
+
+    #[command(flatten, next_help_heading = HEADING)]
+    pub(super) configuration: ConfigArguments,
+}
+
+/// Where all the others come from, too.
+#[derive(Args, Debug)]
+pub(super) struct ConfigArguments {
+    /// A file that says the same as these flags, in TOML; or SOCKEYE_CONFIG in the environment. A variable
+    /// SOCKEYE_SECTION__NAME hides what the file says, a flag both. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Show every setting as such a file, with who says so, and do not serve.
+    #[arg(long)]
+    pub(super) print_config: bool,
 }
 
 /// What is written to stderr.
@@ -152,25 +172,12 @@ fn cookie_name(name: &str) -> Result<String, String> {
     }
 }
 
-impl Default for Arguments {
-    fn default() -> Arguments {
-        use clap::{FromArgMatches as _, Subcommand as _};
-        let command = Tool::augment_subcommands(clap::Command::new("sockeye"));
-        let matches = command.get_matches_from(["sockeye", "serve"]);
-        match Tool::from_arg_matches(&matches) {
-            Ok(Tool::Serve(arguments)) => *arguments,
-            Ok(other) => unreachable!("it was asked to serve, not {other:?}"),
-            Err(error) => error.exit(),
-        }
-    }
-}
-
 impl Arguments {
     /// For the server.
     pub(super) fn config(&self) -> Config {
         Config {
             listen: self.listen.iter().map(|address| address.address.clone()).collect(),
-            origins: self.origin.clone(),
+            origins: self.origins().to_vec(),
             subprotocols: Hub::config("")
                 .subprotocols
                 .into_iter()
@@ -195,6 +202,11 @@ impl Arguments {
             zone: self.zone.clone().unwrap_or_else(Zone::of_the_system).into_hub(),
             pages: self.serves_pages(),
         }
+    }
+
+    /// Whose pages may connect; none: any.
+    pub(super) fn origins(&self) -> &[String] {
+        &self.origin
     }
 
     /// What is spoken at each address; `None`: the first message decides.
@@ -231,11 +243,17 @@ impl FromStr for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::serve::layers::{Inputs, read};
     use sockeye::{Deflate, Keepalive, Limits};
+
+    fn defaults() -> Arguments {
+        let inputs = Inputs { arguments: Vec::new(), environment: Vec::new() };
+        read(&inputs).ok().expect("nothing is wrong with nothing").0
+    }
 
     #[test]
     fn what_is_served_by_default_are_the_defaults_of_the_library() {
-        let arguments = Arguments::default();
+        let arguments = defaults();
         let config = arguments.config();
         assert_eq!((config.limits, config.keepalive), (Limits::default(), Keepalive::default()));
         assert_eq!(config.deflate, Deflate::default());
@@ -270,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_password_is_in_no_debug_output() {
-        let mut arguments = Arguments::default();
+        let mut arguments = defaults();
         arguments.identity.admin_password = "open sesame".parse().ok();
         assert!(!format!("{arguments:?}").contains("sesame"));
     }

@@ -24,12 +24,12 @@ pub(super) struct Identities {
 }
 
 impl Identities {
-    /// What the flags say, and what reads the users again, if there is a file of them.
-    pub(super) fn new(arguments: &IdentityArguments) -> Result<(Identities, Option<Reread>), String> {
+    /// What the flags say, and what reads the users again.
+    pub(super) fn new(arguments: &IdentityArguments) -> Result<(Identities, Reread), String> {
         let (sender, updates) = mpsc::channel();
         let users = arguments.users.as_deref().map(read_users).transpose()?;
         let count = users.as_ref().map_or(0, Users::len);
-        let reread = arguments.users.clone().map(|path| Reread { path, count, sender });
+        let reread = Reread { path: arguments.users.clone(), count, sender };
         Ok((Identities { users: users.unwrap_or_default(), updates, jwt: jwt(arguments)? }, reread))
     }
 }
@@ -50,26 +50,43 @@ impl Application for Identities {
 /// Reads the users again.
 #[derive(Clone)]
 pub(super) struct Reread {
-    path: PathBuf,
+    path: Option<PathBuf>,
     /// How many there were at start.
     count: usize,
     sender: Sender<Users>,
 }
 
 impl Reread {
-    /// Says how many users there are at start.
-    pub(super) fn tell(&self, voice: Voice) {
-        self.tell_count(voice, "users read", self.count);
+    /// Whether there is a file of them.
+    pub(super) fn has_file(&self) -> bool {
+        self.path.is_some()
     }
 
-    /// Reads them, and has them taken over if nothing is wrong with them.
-    pub(super) fn read(&self, voice: Voice) {
-        match read_users(&self.path) {
+    /// Says how many users there are at start.
+    pub(super) fn tell(&self, voice: Voice) {
+        if let Some(path) = &self.path {
+            tell_count(voice, "users read", self.count, path);
+        }
+    }
+
+    /// Reads them from this file, and has them taken over if nothing is wrong with them; without a file there are none.
+    pub(super) fn read(&mut self, path: Option<PathBuf>, voice: Voice) {
+        let users = path.as_deref().map(read_users).transpose();
+        match users.map(Option::unwrap_or_default) {
             Ok(users) => {
                 let count = users.len();
                 // There is nobody to take them when the server has ended, and nobody to ask for them.
                 let _ = self.sender.send(users);
-                self.tell_count(voice, "users read again", count);
+                match &path {
+                    Some(path) => tell_count(voice, "users read again", count, path),
+                    None => voice.say(
+                        Level::Info,
+                        format_args!("sockeye: no file of users any more"),
+                        "no file of users any more",
+                        &[],
+                    ),
+                }
+                self.path = path;
             }
             Err(error) => voice.say(
                 Level::Error,
@@ -79,16 +96,16 @@ impl Reread {
             ),
         }
     }
+}
 
-    fn tell_count(&self, voice: Voice, message: &str, count: usize) {
-        let (path, s) = (self.path.display(), if count == 1 { "" } else { "s" });
-        voice.say(
-            Level::Info,
-            format_args!("sockeye: {message}: {count} user{s} in {path}"),
-            message,
-            &[("count", count.into()), ("file", log::kv::Value::from_display(&path))],
-        );
-    }
+fn tell_count(voice: Voice, message: &str, count: usize, path: &Path) {
+    let (path, s) = (path.display(), if count == 1 { "" } else { "s" });
+    voice.say(
+        Level::Info,
+        format_args!("sockeye: {message}: {count} user{s} in {path}"),
+        message,
+        &[("count", count.into()), ("file", log::kv::Value::from_display(&path))],
+    );
 }
 
 fn read_users(path: &Path) -> Result<Users, String> {

@@ -47,11 +47,19 @@ impl Voice {
     pub(super) fn new(format: Option<Format>, level: LevelFilter) -> io::Result<Voice> {
         let Some(format) = format else { return Ok(Voice { log: None }) };
         // It is there as long as the process.
-        let log: &'static Log = Box::leak(Box::new(Log::new(format, level)));
+        let log: &'static Log = Box::leak(Box::new(Log::new(format)));
         thread::Builder::new().name("log".to_owned()).spawn(|| log.write_forever())?;
         log::set_logger(log).map_err(|error| io::Error::other(error.to_string()))?;
         log::set_max_level(level);
         Ok(Voice { log: Some(log) })
+    }
+
+    /// What a record must matter from now on, if there is a log.
+    pub(super) fn set_level(self, level: LevelFilter) -> bool {
+        if self.log.is_some() {
+            log::set_max_level(level);
+        }
+        self.log.is_some()
     }
 
     /// Says something: as `plain`, and as a record of `message` and `fields`.
@@ -62,7 +70,7 @@ impl Voice {
                 if log.format == Format::Text {
                     log.add(|queue| writeln!(queue.pending, "{plain}"));
                 }
-                if log.format == Format::Json || level <= log.level {
+                if log.format == Format::Json || level <= log::max_level() {
                     log.record(level, format_args!("{message}"), &fields);
                 }
             }
@@ -85,7 +93,7 @@ impl Voice {
 
     /// A record alone, for what nobody needs to be told who has no log.
     pub(super) fn say_in_log(self, level: Level, message: &str, fields: &[Field<'_>]) {
-        if let Some(log) = self.log.filter(|log| level <= log.level) {
+        if let Some(log) = self.log.filter(|_| level <= log::max_level()) {
             log.record(level, format_args!("{message}"), &fields);
         }
     }
@@ -98,10 +106,9 @@ impl Voice {
     }
 }
 
-/// The logger of this process.
+/// The logger of this process. The least that a record must matter is that of the whole process.
 struct Log {
     format: Format,
-    level: LevelFilter,
     queue: Mutex<Queue>,
     /// There is something to write.
     filled: Condvar,
@@ -127,8 +134,8 @@ const PENDING_BYTES_MAX: usize = 1 << 20;
 const FLUSH: Duration = Duration::from_secs(1);
 
 impl Log {
-    fn new(format: Format, level: LevelFilter) -> Log {
-        Log { format, level, queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() }
+    fn new(format: Format) -> Log {
+        Log { format, queue: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -185,7 +192,7 @@ impl Log {
 impl log::Log for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
-        metadata.level() <= self.level && (target == "sockeye" || target.starts_with("sockeye::"))
+        metadata.level() <= log::max_level() && (target == "sockeye" || target.starts_with("sockeye::"))
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -368,7 +375,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted() {
-        let log = Log::new(Format::Text, LevelFilter::Info);
+        let log = Log::new(Format::Text);
         log.lock().pending = " ".repeat(PENDING_BYTES_MAX - 1);
         for _ in 0..3 {
             log.record(Level::Info, format_args!("hello"), &[("a", 1)]);
@@ -380,7 +387,8 @@ mod tests {
     #[test]
     fn others_do_not_write_here() {
         use log::Log as _;
-        let log = Log::new(Format::Text, LevelFilter::Info);
+        let log = Log::new(Format::Text);
+        log::set_max_level(LevelFilter::Info);
         for (target, level, is_enabled) in [
             ("sockeye::hub", Level::Info, true),
             ("sockeye", Level::Warn, true),

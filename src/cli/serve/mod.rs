@@ -2,26 +2,50 @@
 
 mod arguments;
 mod identities;
+mod layers;
 mod limits;
 mod logging;
+mod reload;
 mod secrets;
 mod signals;
+mod tls;
 mod zone;
 
-pub(super) use self::{arguments::Arguments, logging::say};
+pub(super) use self::{arguments::Arguments, layers::with_toggles, logging::say};
 
-use self::{identities::Identities, logging::Voice, secrets::Password};
-use super::{CANNOT_BIND, FAILED, OK, USAGE};
+use self::{
+    identities::Identities,
+    layers::{Inputs, Layers, Unread},
+    logging::Voice,
+    reload::Reload,
+    secrets::Password,
+    tls::Certificates,
+};
+use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
+use clap::Args;
 use log::Level;
 use sockeye::{
     Error, Limits, LocalAddress, Server,
     dialect::Dialect,
     hub::{Hub, Settings},
 };
-use std::net::SocketAddr;
+use std::{
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// Serves until a signal ends it; the exit code.
-pub(super) fn run(arguments: &Arguments) -> u8 {
+pub(super) fn run(arguments: Vec<OsString>) -> u8 {
+    let inputs = Inputs::of_the_process(arguments);
+    let (arguments, layers) = match layers::read(&inputs) {
+        Ok(read) => read,
+        Err(Unread::Usage(error)) => error.exit(),
+        Err(Unread::Faults(faults)) => return refuse(&faults),
+    };
+    if arguments.configuration.print_config {
+        return put_out(layers.print().as_bytes());
+    }
     let voice = match Voice::new(arguments.log.log, arguments.log.level()) {
         Ok(voice) => voice,
         Err(error) => {
@@ -29,7 +53,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
             return FAILED;
         }
     };
-    let code = match serve(arguments, voice) {
+    let code = match serve(&arguments, inputs, layers, voice) {
         Ok(()) => OK,
         Err(failure) => {
             let text = failure.text;
@@ -41,47 +65,120 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     code
 }
 
+/// Says what is wrong, a line each.
+fn refuse(faults: &[String]) -> u8 {
+    faults.iter().for_each(|fault| say(format_args!("sockeye: {fault}")));
+    USAGE
+}
+
+/// `sockeye check-config`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The file is judged by itself, without the environment, and so are the files that it names."
+)]
+pub(super) struct CheckArguments {
+    /// The file.
+    #[arg(value_name = "FILE", required_unless_present = "reference")]
+    file: Option<PathBuf>,
+    /// Write a file of all settings with their defaults instead, each with what it is.
+    #[arg(long, conflicts_with = "file")]
+    reference: bool,
+}
+
+/// Says whether a server would take a file; the exit code.
+pub(super) fn check(arguments: &CheckArguments) -> u8 {
+    let Some(file) = arguments.file.as_deref().filter(|_| !arguments.reference) else {
+        return put_out(layers::reference().as_bytes());
+    };
+    let checked = match layers::read(&Inputs::of_file(file)) {
+        Ok((arguments, layers)) => match check_values(&arguments, &layers) {
+            Ok(()) => Ok(layers.of_the_file()),
+            Err(fault) => Err(vec![fault]),
+        },
+        Err(Unread::Faults(faults)) => Err(faults),
+        Err(unread @ Unread::Usage(_)) => Err(vec![format!("{}: {unread}", file.display())]),
+    };
+    match checked {
+        Ok(count) => {
+            let s = if count == 1 { "" } else { "s" };
+            put_out(format!("sockeye: {}: nothing is wrong: {count} setting{s}\n", file.display()).as_bytes())
+        }
+        Err(faults) => refuse(&faults),
+    }
+}
+
+/// What is judged only when a server is made, and the files that are named.
+fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
+    let config = arguments.config();
+    let limits = config.limits.validate().and_then(|()| config.deflate.validate());
+    limits.map_err(|error| Failure::of(error.into(), layers).text)?;
+    let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
+    let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
+    named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
+}
+
 /// Why it does not serve, or no longer.
 struct Failure {
     code: u8,
     text: String,
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
+impl Failure {
+    /// Of a setting it says where it was set.
+    fn of(error: Error, layers: &Layers) -> Failure {
+        let place = match &error {
+            Error::Limit(limit) => layers.place_of(limit.field()),
+            _ => None,
+        };
         let code = match error {
             Error::Bind { .. } => CANNOT_BIND,
             Error::Loop(_) => FAILED,
             _ => USAGE,
         };
-        Failure { code, text: error.to_string() }
+        let text = place.map_or_else(|| error.to_string(), |place| format!("{place}: {error}"));
+        Failure { code, text }
     }
 }
 
-fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
+fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) -> Result<(), Failure> {
     let unusable = |text| Failure { code: USAGE, text };
-    let (identities, reread) = Identities::new(&arguments.identity).map_err(unusable)?;
+    let (identities, users) = Identities::new(&arguments.identity).map_err(unusable)?;
     let password = Password::find(&arguments.identity).map_err(unusable)?;
 
     let config = arguments.config();
+    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
     let limits = config.limits;
     let settings = Settings { admin_password: Some(password.secret()), ..arguments.settings() };
     let hub = Hub::with(&config, settings, identities);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
-    let signals = signals::register(reread.is_some()).map_err(deaf)?;
-    let mut server = Server::bind(config, hub)?;
-    signals::listen(signals, server.remote(), voice, reread.clone()).map_err(deaf)?;
+    let (file, count) = (layers.file.clone(), layers.of_the_file());
+    let files = certificates.clone().filter(Certificates::are_files);
+    let reads_again = file.is_some() || users.has_file() || files.is_some();
+    let signals = signals::register(reads_again).map_err(deaf)?;
+    let bound = match &certificates {
+        Some(certificates) => Server::bind_tls(config, certificates.server(), hub),
+        None => Server::bind(config, hub),
+    };
+    let mut server = bound.map_err(|error| Failure::of(error, &layers))?;
+    let remote = server.remote();
+    let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
+    signals::listen(signals, remote, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 
     for (address, dialect) in server.addresses().iter().zip(arguments.dialects()) {
         tell_address(voice, address, dialect, arguments.serves_pages());
     }
     let (connections, descriptors) = (server.connections_max(), server.descriptors_max());
     tell_bounds(voice, connections, descriptors, &limits);
-    if let Some(reread) = &reread {
-        reread.tell(voice);
+    if let Some(file) = &file {
+        tell_file(voice, file, count);
     }
+    if let Some(certificates) = &certificates {
+        certificates.tell(voice);
+    }
+    users.tell(voice);
     password.tell(voice);
-    server.run()?;
+    server.run().map_err(|error| Failure { code: FAILED, text: error.to_string() })?;
     voice.say_in_log(Level::Info, "stopped", &[]);
     Ok(())
 }
@@ -90,7 +187,8 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
 fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, has_pages: bool) {
     let name = dialect.map_or("auto", Dialect::name);
     let note = if dialect.is_none() { " (the first message decides)" } else { "" };
-    let url = address.ip().filter(|_| has_pages).map(url);
+    let scheme = if matches!(address, LocalAddress::Tls(_)) { "https" } else { "http" };
+    let url = address.ip().filter(|_| has_pages).map(|address| url(scheme, address));
     let shown = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
     let address = address.to_string();
     let mut fields = vec![("address", address.as_str().into()), ("dialect", name.into())];
@@ -104,13 +202,23 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
 }
 
 /// Where a browser on this machine finds the page.
-fn url(address: SocketAddr) -> String {
+fn url(scheme: &str, address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         // Every address of the machine, and as a destination none.
-        format!("http://localhost:{}/", address.port())
+        format!("{scheme}://localhost:{}/", address.port())
     } else {
-        format!("http://{address}/")
+        format!("{scheme}://{address}/")
     }
+}
+
+fn tell_file(voice: Voice, file: &Path, count: usize) {
+    let (file, s) = (file.display(), if count == 1 { "" } else { "s" });
+    voice.say(
+        Level::Info,
+        format_args!("sockeye: settings read: {count} setting{s} in {file}"),
+        "settings read",
+        &[("count", count.into()), ("file", log::kv::Value::from_display(&file))],
+    );
 }
 
 fn tell_bounds(voice: Voice, connections: u32, descriptors: u32, limits: &Limits) {
@@ -142,7 +250,7 @@ mod tests {
             ("0.0.0.0:4863", "http://localhost:4863/"),
             ("[::]:4863", "http://localhost:4863/"),
         ] {
-            assert_eq!(url(address.parse().unwrap()), shown);
+            assert_eq!(url("http", address.parse().unwrap()), shown);
         }
     }
 }

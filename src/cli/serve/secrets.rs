@@ -5,17 +5,17 @@ use super::{arguments::IdentityArguments, logging::Voice};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use log::Level;
 use sockeye::hub::auth::Secret;
-use std::{convert::Infallible, env, fmt, fs, path::Path, str::FromStr};
+use std::{fmt, fs, path::Path, str::FromStr};
 
-/// A flag's value that no `Debug` shows.
+/// A flag's value that no `Debug` shows, and neither `--print-config`.
 #[derive(Clone)]
 pub(super) struct Hidden(String);
 
 impl FromStr for Hidden {
-    type Err = Infallible;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Hidden, Infallible> {
-        Ok(Hidden(text.to_owned()))
+    fn from_str(text: &str) -> Result<Hidden, &'static str> {
+        if text.is_empty() { Err(EMPTY) } else { Ok(Hidden(text.to_owned())) }
     }
 }
 
@@ -25,8 +25,7 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// The environment variable that is looked at last.
-pub(super) const VARIABLE: &str = "SOCKEYE_ADMIN_PASSWORD";
+const EMPTY: &str = "the password is empty; give one, or leave it out and one is made at start";
 
 /// The admin's password.
 pub(super) struct Password {
@@ -36,20 +35,16 @@ pub(super) struct Password {
 }
 
 impl Password {
-    /// That of the flag, else that of the file, else that of the environment, else a new one.
+    /// That which was given, else that of the file, else a new one.
     pub(super) fn find(arguments: &IdentityArguments) -> Result<Password, String> {
         let (source, text) = if let Some(Hidden(text)) = &arguments.admin_password {
             ("--admin-password".to_owned(), text.clone())
         } else if let Some(path) = &arguments.admin_password_file {
             (format!("--admin-password-file {}", path.display()), read_line(path)?)
-        } else if let Some(value) = env::var_os(VARIABLE) {
-            (VARIABLE.to_owned(), value.into_string().map_err(|_| format!("{VARIABLE} is not UTF-8"))?)
         } else {
             return Ok(Password::make());
         };
-        let secret = Secret::new(&text).ok_or_else(|| {
-            format!("{source}: the password is empty; give one, or leave it out and one is made at start")
-        })?;
+        let secret = Secret::new(&text).ok_or_else(|| format!("{source}: {EMPTY}"))?;
         Ok(Password { secret, made: None })
     }
 

@@ -1,6 +1,6 @@
-//! Signals, on a thread of their own: to stop, and to read the users again.
+//! Signals, on a thread of their own: to stop, and to read settings, users and certificates again.
 
-use super::{FAILED, identities::Reread, logging::Voice};
+use super::{FAILED, logging::Voice, reload::Reload};
 use log::Level;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -10,7 +10,7 @@ use sockeye::Remote;
 use std::{io, process, thread};
 
 /// From now on no signal that is listened to ends the process by itself. To be done before anybody can connect, who might
-/// send one. SIGHUP ends the process, as it does any, unless there are users to be read again.
+/// send one. SIGHUP ends the process, as it does any, unless there is a file to be read again.
 pub(super) fn register(reads_again: bool) -> io::Result<Signals> {
     let signals = Signals::new([SIGINT, SIGTERM])?;
     if reads_again {
@@ -24,13 +24,13 @@ pub(super) fn listen(
     mut signals: Signals,
     remote: Remote,
     voice: Voice,
-    reread: Option<Reread>,
+    mut reload: Option<Reload>,
 ) -> io::Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut is_stopping = false;
         for signal in signals.forever() {
-            match (signal, &reread) {
-                (SIGHUP, Some(reread)) => reread.read(voice),
+            match (signal, &mut reload) {
+                (SIGHUP, Some(reload)) => reload.read(voice),
                 _ if is_stopping => {
                     voice.flush();
                     process::exit(i32::from(FAILED));

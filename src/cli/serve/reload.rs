@@ -1,0 +1,140 @@
+//! What is read again on SIGHUP: the layers, of them what can change while it runs, the users, and the certificates.
+
+use super::{
+    arguments::Arguments,
+    identities::Reread,
+    layers::{Inputs, Layers, read},
+    logging::Voice,
+    tls::Certificates,
+};
+use log::Level;
+use sockeye::Remote;
+
+/// Reads again, on the thread that waits for signals.
+pub(super) struct Reload {
+    pub(super) inputs: Inputs,
+    /// What is in force.
+    pub(super) layers: Layers,
+    pub(super) users: Reread,
+    /// Those that are in files.
+    pub(super) certificates: Option<Certificates>,
+    pub(super) remote: Remote,
+}
+
+impl Reload {
+    /// Reads all of it, takes over what can be, and says what was and what was not. Where something is wrong with a file,
+    /// all that it says stays as it was.
+    pub(super) fn read(&mut self, voice: Voice) {
+        match read(&self.inputs) {
+            Ok((arguments, layers)) => self.take_over(&arguments, &layers, voice),
+            Err(unread) => {
+                let error = unread.to_string();
+                voice.say(
+                    Level::Error,
+                    format_args!("sockeye: {error}; everything stays as it was"),
+                    "settings not read again: everything stays as it was",
+                    &[("error", error.as_str().into())],
+                );
+            }
+        }
+    }
+
+    fn take_over(&mut self, arguments: &Arguments, layers: &Layers, voice: Voice) {
+        let mut waiting = Vec::new();
+        for key in self.layers.changed(layers) {
+            let is_taken = match key.as_str() {
+                ORIGIN => self.take_origins(arguments, voice),
+                LOG_LEVEL => take_level(arguments, voice),
+                USERS => true,
+                _ => false,
+            };
+            if is_taken {
+                self.layers.take(&key, layers);
+            } else {
+                waiting.push(key);
+            }
+        }
+        if self.users.has_file() || arguments.identity.users.is_some() {
+            self.users.read(arguments.identity.users.clone(), voice);
+        }
+        self.certificates.iter().for_each(|certificates| certificates.read(voice));
+        if self.layers.file.is_some() {
+            tell_waiting(&waiting.join(", "), voice);
+        }
+    }
+
+    fn take_origins(&self, arguments: &Arguments, voice: Voice) -> bool {
+        let origins = arguments.origins();
+        let shown = if origins.is_empty() { "any".to_owned() } else { origins.join(", ") };
+        match self.remote.set_origins(origins.to_vec()) {
+            Ok(()) => {
+                let fields = [("origins", shown.as_str().into())];
+                voice.say(
+                    Level::Info,
+                    format_args!("sockeye: origins read again: {shown}"),
+                    "origins read again",
+                    &fields,
+                );
+                true
+            }
+            Err(error) => {
+                let error = error.to_string();
+                let fields = [("error", error.as_str().into())];
+                voice.say(
+                    Level::Error,
+                    format_args!("sockeye: origins stay as they were: {error}"),
+                    "origins stay as they were",
+                    &fields,
+                );
+                false
+            }
+        }
+    }
+}
+
+fn take_level(arguments: &Arguments, voice: Voice) -> bool {
+    let level = arguments.log.level();
+    let is_taken = voice.set_level(level);
+    if is_taken {
+        let level = level.as_str().to_ascii_lowercase();
+        let fields = [("log_level", level.as_str().into())];
+        voice.say(
+            Level::Info,
+            format_args!("sockeye: log level read again: {level}"),
+            "log level read again",
+            &fields,
+        );
+    }
+    is_taken
+}
+
+fn tell_waiting(keys: &str, voice: Voice) {
+    let (message, fields) = match keys {
+        "" => ("settings read again", Vec::new()),
+        keys => (
+            "settings read again; a restart is needed for what else has changed",
+            vec![("keys", keys.into())],
+        ),
+    };
+    let colon = if keys.is_empty() { "" } else { ": " };
+    voice.say(Level::Info, format_args!("sockeye: {message}{colon}{keys}"), message, &fields);
+}
+
+/// What is taken over without a restart.
+const ORIGIN: &str = "server.origin";
+const LOG_LEVEL: &str = "log.log_level";
+const USERS: &str = "auth.users";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::serve::layers::Table;
+
+    #[test]
+    fn what_is_taken_over_can_be_set() {
+        for key in [ORIGIN, LOG_LEVEL, USERS] {
+            let (section, name) = key.split_once('.').unwrap();
+            assert!(Table::new().find(section, name).is_some(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Certificates: from files, which are read again when asked, or made for this run. No key is shown anywhere.
+
+use super::logging::Voice;
+use clap::Args;
+use log::Level;
+use sockeye::{Certificate, Listen, TlsServer};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What is shown where `--listen` says `tls:`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct TlsArguments {
+    /// A certificate in PEM, and behind it those that sign it. May be given several times, each with its --tls-key: a
+    /// client is shown the one for the name it asks for, else the first. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Vec<PathBuf>,
+    /// The private key of the certificate, in PEM. The first is that of the first --tls-cert, and so on.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Vec<PathBuf>,
+    /// Demand of clients a certificate that leads to one of those in this file, in PEM. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Make a certificate for this run, for localhost, 127.0.0.1, ::1 and where it listens. For trying: browsers warn.
+    #[arg(long, conflicts_with = "tls_cert")]
+    tls_self_signed: bool,
+}
+
+/// What is shown, and where it comes from.
+#[derive(Clone)]
+pub(super) struct Certificates {
+    arguments: TlsArguments,
+    tls: TlsServer,
+    /// For whom they are.
+    names: Vec<String>,
+}
+
+impl Certificates {
+    /// What the flags say; `None` where nothing listens for TLS.
+    pub(super) fn find(arguments: &TlsArguments, listens: &[String]) -> Result<Option<Certificates>, String> {
+        let asks = listens.iter().filter(|address| is_tls(address)).collect::<Vec<_>>();
+        let has_some = arguments.tls_self_signed || !arguments.tls_cert.is_empty();
+        match asks[..] {
+            [] if has_some => Err("a certificate is given, and nothing listens with it: give --listen \
+                                   tls:HOST:PORT too"
+                .to_owned()),
+            [] => Ok(None),
+            [first, ..] if !has_some => Err(format!(
+                "--listen {first}: give --tls-cert and --tls-key, or --tls-self-signed to try it"
+            )),
+            _ => {
+                let (tls, names) =
+                    if arguments.tls_self_signed { self_signed(listens)? } else { arguments.read()? };
+                Ok(Some(Certificates { arguments: arguments.clone(), tls, names }))
+            }
+        }
+    }
+
+    pub(super) fn server(&self) -> TlsServer {
+        self.tls.clone()
+    }
+
+    /// Whether there is something to read again.
+    pub(super) fn are_files(&self) -> bool {
+        !self.arguments.tls_self_signed
+    }
+
+    /// Says for whom they are at start.
+    pub(super) fn tell(&self, voice: Voice) {
+        if self.are_files() {
+            tell(voice, "certificates read", &self.names);
+        } else {
+            tell(voice, "certificate made for this run, which nobody trusts", &self.names);
+        }
+    }
+
+    /// Reads the files again, and shows what they have if nothing is wrong with them.
+    pub(super) fn read(&self, voice: Voice) {
+        match self.arguments.read() {
+            Ok((tls, names)) => {
+                self.tls.replace(&tls);
+                tell(voice, "certificates read again", &names);
+            }
+            Err(error) => voice.say(
+                Level::Error,
+                format_args!("sockeye: {error}; the certificates stay as they were"),
+                "certificates not read again: they stay as they were",
+                &[("error", error.as_str().into())],
+            ),
+        }
+    }
+}
+
+impl TlsArguments {
+    fn read(&self) -> Result<(TlsServer, Vec<String>), String> {
+        if self.tls_cert.len() != self.tls_key.len() {
+            return Err(format!(
+                "there are {} --tls-cert and {} --tls-key: each certificate has one key",
+                self.tls_cert.len(),
+                self.tls_key.len()
+            ));
+        }
+        let (mut certificates, mut names) = (Vec::new(), Vec::new());
+        for (chain, key) in self.tls_cert.iter().zip(&self.tls_key) {
+            let unusable = |error: &dyn std::error::Error| {
+                format!("--tls-cert {} with --tls-key {}: {error}", chain.display(), key.display())
+            };
+            let certificate = Certificate::from_pem(&read("--tls-cert", chain)?, &read("--tls-key", key)?)
+                .map_err(|error| unusable(&error))?;
+            names.extend(certificate.names().map_err(|error| unusable(&error))?);
+            certificates.push(certificate);
+        }
+        let server = match &self.tls_client_ca {
+            None => TlsServer::new(&certificates).map_err(|error| error.to_string())?,
+            Some(path) => TlsServer::with_client_roots(&certificates, &read("--tls-client-ca", path)?)
+                .map_err(|error| format!("--tls-client-ca {}: {error}", path.display()))?,
+        };
+        Ok((server, names))
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{flag} {}: {error}", path.display()))
+}
+
+/// One for this machine, and for what is listened on, if that can be connected to.
+fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
+    let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    for listen in listens {
+        let host = match listen.parse::<Listen>() {
+            Ok(Listen::TlsIp(address)) if !address.ip().is_unspecified() => address.ip().to_string(),
+            Ok(Listen::TlsName(name)) => {
+                name.rsplit_once(':').map_or(name.clone(), |(host, _)| host.to_owned())
+            }
+            _ => continue,
+        };
+        if !names.contains(&host) {
+            names.push(host);
+        }
+    }
+    let made = rcgen::generate_simple_self_signed(names.clone());
+    let made = made.map_err(|error| format!("--tls-self-signed: {error}"))?;
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes());
+    let server = certificate.and_then(|certificate| TlsServer::new(&[certificate]));
+    Ok((server.map_err(|error| format!("--tls-self-signed: {error}"))?, names))
+}
+
+fn is_tls(address: &str) -> bool {
+    matches!(address.parse(), Ok(Listen::TlsIp(_) | Listen::TlsName(_)))
+}
+
+fn tell(voice: Voice, message: &str, names: &[String]) {
+    let names = names.join(", ");
+    voice.say(
+        Level::Info,
+        format_args!("sockeye: {message}: for {names}"),
+        message,
+        &[("names", names.as_str().into())],
+    );
+}
