@@ -252,7 +252,7 @@ impl<H: Handler> Server<H> {
             return self.dial_failed(id, &DialError::Lost(Lost::Io(error.kind())));
         }
         *self.slot(id) = Slot { socket: Some(Socket::Tcp(stream)), ..Slot::default() };
-        self.engine.handle_connected(id, address);
+        self.engine.handle_connected(self.now, id, address);
     }
 
     fn dial_failed(&mut self, id: ConnId, error: &DialError) {
