@@ -70,7 +70,7 @@ impl World {
     fn dialled() -> World {
         let mut world = World::new();
         world.id = world.engine.act(world.now, |_, cx| cx.dial(Dial::new("a", 80)));
-        world.engine.handle_connected(world.id, "192.0.2.1:80".parse().expect("an address"));
+        world.engine.handle_connected(world.now, world.id, "192.0.2.1:80".parse().expect("an address"));
         let transmit = world.engine.poll_transmit().expect("the request is to be written");
         let request = Request::parse(transmit.first, 100).expect("our own request is valid");
         let accept = String::from_utf8(request.accept_key().as_bytes().to_vec()).expect("base64 is ASCII");

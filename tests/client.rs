@@ -179,7 +179,12 @@ fn serve(configure: impl FnOnce(&mut Config), handler: impl Handler + Send + 'st
     configure(&mut config);
     let mut server = Server::bind(config, handler).expect("a port is free");
     let (address, remote) = (server.addresses()[0].ip().unwrap(), server.remote());
-    Running { address, remote, thread: Some(thread::spawn(move || server.run())) }
+    let thread = thread::spawn(move || {
+        let result = server.run();
+        assert_eq!(server.panics(), 0);
+        result
+    });
+    Running { address, remote, thread: Some(thread) }
 }
 
 impl Running {

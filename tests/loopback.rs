@@ -83,7 +83,11 @@ fn serve_by(config: Config, handler: impl Handler + Send + 'static) -> Running {
     let mut server = Server::bind(config, handler).expect("a port is free");
     let (addresses, remote) = (server.addresses().to_vec(), server.remote());
     let (end, ended) = mpsc::channel();
-    thread::spawn(move || end.send(server.run()));
+    thread::spawn(move || {
+        let result = server.run();
+        assert_eq!(server.panics(), 0);
+        end.send(result)
+    });
     Running { addresses, remote, ended, joined: false }
 }
 

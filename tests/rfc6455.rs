@@ -23,5 +23,7 @@ mod handshake_server;
 mod http;
 #[path = "rfc6455/limits.rs"]
 mod limits;
+#[path = "rfc6455/panicking.rs"]
+mod panicking;
 #[path = "rfc6455/pressure.rs"]
 mod pressure;

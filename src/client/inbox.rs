@@ -130,7 +130,7 @@ impl Handler for Inbox {
         let why = match closed.cause {
             Cause::Fault(fault) => Some(format!("the connection was failed: {fault}")),
             Cause::Lost(how) => Some(format!("the connection was lost: {how}")),
-            Cause::Peer | Cause::Local => self.failure.map(str::to_owned),
+            Cause::Peer | Cause::Local | Cause::Panic => self.failure.map(str::to_owned),
         };
         if closed.was_clean {
             self.events.extend(why.map(Event::Error));

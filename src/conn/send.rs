@@ -165,8 +165,20 @@ impl Connection {
     ///
     /// Nothing more is received or sent; see [`Connection::ending`].
     pub fn fail(&mut self, now: Now, fault: Fault, commons: &mut Commons, out: &mut Vec<u8>) {
+        self.fail_with(now, fault.close_code(), &fault.to_string(), commons, out);
+    }
+
+    /// The same for what is no fault of the peer's.
+    pub(crate) fn fail_with(
+        &mut self,
+        now: Now,
+        code: CloseCode,
+        reason: &str,
+        commons: &mut Commons,
+        out: &mut Vec<u8>,
+    ) {
         if self.is_open() {
-            self.put_close(Some(fault.close_code()), &fault.to_string(), commons, out);
+            self.put_close(Some(code), reason, commons, out);
         }
         self.retire(commons);
         self.close_at(now, true);

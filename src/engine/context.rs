@@ -143,7 +143,7 @@ impl Context<'_> {
             fanout.count(self.core.send_shared(self.now, index, &mut shared, message));
             place += 1;
         }
-        self.core.end_shared(shared);
+        self.core.end_shared();
         fanout
     }
 
@@ -164,7 +164,7 @@ impl Context<'_> {
                 None => Sent::Refused,
             });
         }
-        self.core.end_shared(shared);
+        self.core.end_shared();
         fanout
     }
 
@@ -315,7 +315,7 @@ impl Context<'_> {
     }
 
     /// Moves what was to be replied in place to the outbox, because something is to follow it there.
-    fn settle_reply_of(&mut self, index: u32) {
+    pub(super) fn settle_reply_of(&mut self, index: u32) {
         let Some(current) = self.current.as_mut().filter(|current| current.id.index == index) else { return };
         let reply = current.reply();
         if !reply.is_empty() {

@@ -3,6 +3,7 @@
 
 use super::{
     Command, ConnId, DialError, Fanout, PeerInfo,
+    calls::Unwound,
     dial::Dialling,
     peers::{Peers, flag},
     timers::Wheel,
@@ -50,6 +51,11 @@ pub(super) struct Core {
     pub(super) pressing: bool,
     /// Where a connection writes what is not worth a way without a copy.
     pub(super) scratch: Vec<u8>,
+    /// Of a message for many, what was compressed when the log was full, by its window.
+    pub(super) shared_kept: Vec<(usize, Buffer)>,
+    pub(super) unwound: Unwound,
+    /// Calls of the handler that panicked.
+    pub(super) panics: u64,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pub(super) pongs: HashMap<u32, Vec<u8>>,
@@ -66,6 +72,8 @@ pub(super) enum Doom {
     Fault(Fault),
     /// It was dialled, and is not going to be open.
     Dial(DialError),
+    /// The handler panicked on an event of its.
+    Panic,
 }
 
 /// Connections above the limit that may linger at a time.
@@ -83,6 +91,9 @@ impl Core {
             log: Buffer::default(),
             prepared: 0,
             scratch: Vec::new(),
+            shared_kept: Vec::new(),
+            unwound: Unwound::No,
+            panics: 0,
             commands: VecDeque::new(),
             dialling: HashMap::new(),
             tick_ms: config.tick_ms,

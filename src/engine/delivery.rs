@@ -3,11 +3,12 @@
 
 use super::{
     ConnId, Context, Engine, Handler,
+    calls::Lent,
     context::{Current, Echo, Left},
     peers::flag,
 };
 use crate::{
-    conn::{self, Block, Compressed, Input, MESSAGE_HEADROOM, Message},
+    conn::{self, Block, Compressed, Input, MESSAGE_HEADROOM},
     time::Now,
     wire::frame::{HeaderBytes, Opcode},
 };
@@ -24,7 +25,11 @@ impl<H: Handler> Engine<H> {
                 return self.fail(now, id.index, fault);
             }
         };
-        let left = self.call_on_message(now, id, message, None, input);
+        let current =
+            Current { id, input, payload: message.as_bytes(), compressed: None, left: Left::default() };
+        let mut lent = Lent::new(&mut self.core, now, id.index, current);
+        self.handler.on_message(lent.context(), id, message);
+        let left = lent.returned();
         if left.reply_moved {
             input.clear_reply();
         }
@@ -85,7 +90,10 @@ impl<H: Handler> Engine<H> {
                     Compressed::Input(range) => input.get(range.clone()),
                     Compressed::Codecs(range) => &assembled[range.clone()],
                 });
-                let left = self.call_on_message(now, id, message, came, input);
+                let (payload, left) = (message.as_bytes(), Left::default());
+                let current = Current { id, input, payload, compressed: came, left };
+                let on_message = |handler: &mut H, cx: &mut Context<'_>| handler.on_message(cx, id, message);
+                let (_, left) = self.call_with(now, index, Some(current), on_message);
                 if left.reply_moved {
                     input.clear_reply();
                 }
@@ -132,23 +140,6 @@ impl<H: Handler> Engine<H> {
         self.core.commons.pool.give(buffer);
     }
 
-    /// Calls the handler with a message; what it left to be done.
-    #[inline(always)]
-    fn call_on_message(
-        &mut self,
-        now: Now,
-        id: ConnId,
-        message: Message<'_>,
-        compressed: Option<&[u8]>,
-        input: &Input,
-    ) -> Left {
-        let payload = message.as_bytes();
-        let current = Current { id, input, payload, compressed, left: Left::default() };
-        let mut cx = Context { core: &mut self.core, now, turn: id.index, current: Some(current) };
-        self.handler.on_message(&mut cx, id, message);
-        cx.current.map_or(Left::default(), |current| current.left)
-    }
-
     /// All that one read of an open connection brought is handled.
     #[inline(always)] // where the handler does nothing here, nothing is to be left of it
     pub(super) fn read_ended(&mut self, now: Now, index: u32, input: &mut Input) {
@@ -159,9 +150,9 @@ impl<H: Handler> Engine<H> {
         // No message is being handled: this place holds none that could be sent back.
         let payload = &input.get(0..1)[..0];
         let current = Current { id, input, payload, compressed: None, left: Left::default() };
-        let mut cx = Context { core: &mut self.core, now, turn: index, current: Some(current) };
-        self.handler.on_read_end(&mut cx, id);
-        if cx.current.is_some_and(|current| current.left.reply_moved) {
+        let mut lent = Lent::new(&mut self.core, now, index, current);
+        self.handler.on_read_end(lent.context(), id);
+        if lent.returned().reply_moved {
             input.clear_reply();
         }
     }
@@ -170,7 +161,7 @@ impl<H: Handler> Engine<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, engine::PeerInfo};
+    use crate::{config::Config, conn::Message, engine::PeerInfo};
 
     /// Sends back each message that does not begin with `?`, and at the end of a read how many there were.
     struct Counting(u8);

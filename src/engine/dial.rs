@@ -1,7 +1,7 @@
 //! Connections that this end asks for: whom to dial, what can go wrong before they are open, and the engine's part
 //! of it. Names are resolved and sockets connected by whoever drives the engine.
 
-use super::{Command, ConnId, Context, Core, Engine, Handler, Lost, PeerInfo, core::Doom, peers::flag};
+use super::{Command, ConnId, Core, Engine, Handler, Lost, PeerInfo, core::Doom, peers::flag};
 use crate::{
     conn::{ClientRequest, Connection, Fault, Head, Input},
     time::Now,
@@ -98,6 +98,8 @@ pub enum DialError {
     },
     /// The handler closed it.
     Closed,
+    /// The handler panicked on its request.
+    Panic,
 }
 
 impl fmt::Display for DialError {
@@ -133,6 +135,7 @@ impl fmt::Display for DialError {
                 write!(f, "there are {limit} connections already, as many as there may be (connections_max)")
             }
             DialError::Closed => f.write_str("it was closed before it was open"),
+            DialError::Panic => f.write_str("this end failed"),
         }
     }
 }
@@ -219,12 +222,14 @@ impl<H: Handler> Engine<H> {
     }
 
     /// The socket of `id` is connected to `address`: its request can be written.
-    pub fn handle_connected(&mut self, id: ConnId, address: SocketAddr) {
+    pub fn handle_connected(&mut self, now: Now, id: ConnId, address: SocketAddr) {
         let Some(index) = self.core.peers.find(id) else { return };
         self.core.dialling.remove(&index);
         self.core.peers.set_address(index, address);
         let (head, _) = self.core.peers[index].outbox.slices(&self.core.log);
-        self.handler.on_request(id, head);
+        let head = head.to_vec(); // it stands in the core, which the call is lent
+        self.call(now, index, |handler, _| handler.on_request(id, &head));
+        self.settle(now);
         self.handle_writable(id);
     }
 
@@ -252,7 +257,7 @@ impl<H: Handler> Engine<H> {
         };
         if let Ok(response) = Response::parse(bytes, self.core.commons.limits.headers_max) {
             let id = self.core.peers.id(index);
-            self.handler.on_refusal(&mut Context::of(&mut self.core, now, index), id, &response);
+            self.call(now, index, |handler, cx| handler.on_refusal(cx, id, &response));
         }
         self.core.commons.pool.give(kept);
         self.dial_failed(now, index, &DialError::Response(error));
@@ -269,8 +274,12 @@ impl<H: Handler> Engine<H> {
             .expect("the connection has read the same head");
         self.core.peers[index].flags.set(flag::DIALLED, false);
         let id = self.core.peers.id(index);
-        self.handler.on_response(&mut Context::of(&mut self.core, now, index), id, &response);
+        let called = self.call(now, index, |handler, cx| handler.on_response(cx, id, &response));
         self.core.commons.pool.give(kept);
+        if called.is_none() {
+            // The server has accepted: it is told 1011, and the handler of the end, as of any.
+            self.core.doom(index, Doom::Panic);
+        }
         self.opened(now, index);
     }
 
@@ -282,7 +291,7 @@ impl<H: Handler> Engine<H> {
         self.core.dialling.remove(&index);
         self.core.abandon(now, index);
         let id = self.core.peers.id(index);
-        self.handler.on_dial_failed(&mut Context::of(&mut self.core, now, index), id, error);
+        self.call(now, index, |handler, cx| handler.on_dial_failed(cx, id, error));
         true
     }
 

@@ -13,6 +13,16 @@ use std::{fmt, io, net::SocketAddr};
 /// Every `on_open` has exactly one `on_close`; after it the id is dead and every call with it is refused. Every
 /// [`Context::dial`] has either that or exactly one `on_dial_failed`. [`Answer`] has an example of one that serves pages.
 ///
+/// # Panics
+/// A call that panics ends the connection it is about, and no other: it is failed with 1011, behind what it was sent so
+/// far, and `on_close` is told of [`Cause::Panic`], also where it was `on_open` that panicked; a request is answered with
+/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of `on_close`, `on_dial_failed` or
+/// `on_tick` ends nothing more. The loop lives on; the panic hook has reported it, and `Server::panics` counts it.
+///
+/// The handler is called again with its fields as the panic left them, for the next event of somebody else. So what it
+/// changes in several steps it does best behind the last one that may panic; a handler that cannot go on ends the process
+/// in a panic hook of its own. Built with `panic = "abort"`, there is nothing to catch, and the process ends.
+///
 /// ```
 /// use sockeye::{ConnId, Context, Handler, Message};
 ///
@@ -170,6 +180,8 @@ pub enum Cause {
     Local,
     /// The peer broke the protocol or a limit.
     Fault(Fault),
+    /// The handler panicked on an event of this connection's.
+    Panic,
     /// It was lost.
     Lost(Lost),
 }

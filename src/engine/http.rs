@@ -1,6 +1,6 @@
 //! Plain HTTP on the port of the WebSockets: a request is either an upgrade or the handler's to answer.
 
-use super::{Context, Core, Engine, Handler, peers::flag};
+use super::{Core, Engine, Handler, panicked, peers::flag};
 use crate::{
     conn::{Head, Input},
     time::Now,
@@ -98,7 +98,8 @@ impl<H: Handler> Engine<H> {
 
     fn answer(&mut self, now: Now, index: u32, request: HttpRequest<'_>, input: &Input) {
         let id = self.core.peers.id(index);
-        let answer = self.handler.on_http(&mut Context::of(&mut self.core, now, index), id, &request);
+        let answer = self.call(now, index, |handler, cx| handler.on_http(cx, id, &request));
+        let Some(answer) = answer else { return self.core.refuse(now, index, &panicked()) };
         match answer {
             Answer::Refuse => {
                 let refusal = Request::of(request.into_head()).err();

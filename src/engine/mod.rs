@@ -3,6 +3,7 @@
 //!
 //! In: `handle_*`. Out: `poll_*`. After each `handle_*` drain [`Engine::poll_command`].
 
+mod calls;
 mod context;
 mod core;
 mod delivery;
@@ -32,12 +33,7 @@ use crate::{
     config::Config,
     conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Input, Place, Role, Step, Upgrade},
     time::{Now, Tick},
-    wire::{
-        close::CloseCode,
-        frame::Opcode,
-        handshake::{Refusal, Request},
-        http_request::RequestHead,
-    },
+    wire::{close::CloseCode, frame::Opcode, handshake::Refusal, http_request::RequestHead},
 };
 
 /// Bytes read at a time from a peer whose messages may go to many: some thousand of the smallest ones, which for as many
@@ -127,6 +123,11 @@ impl<H: Handler> Engine<H> {
         self.core.transmitted_bytes
     }
 
+    /// Calls of the handler that panicked, each of which ended the connection it was about, if any: see [`Handler`].
+    pub fn panics(&self) -> u64 {
+        self.core.panics
+    }
+
     /// Bytes of all buffers that connections hold.
     pub fn buffered_bytes(&self) -> usize {
         self.core.commons.pool.held_bytes()
@@ -161,8 +162,19 @@ impl<H: Handler> Engine<H> {
     /// Bytes came from `id`. All are taken; then write what [`Engine::poll_reply`] has, before the next read.
     pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
         let Some(index) = self.core.peers.find(id) else { return };
-        let message_bytes_max = self.core.commons.limits.message_bytes_max;
         let was_pinged = self.core.peers[index].conn.heard(now);
+        while self
+            .caught(index, input, |engine, input| engine.take_input(now, id, was_pinged, input))
+            .is_err()
+        {
+            // What is left of the input is of a connection that has failed now, and dropped.
+            self.settle_behind_reply(now, index, input);
+        }
+    }
+
+    fn take_input(&mut self, now: Now, id: ConnId, was_pinged: bool, input: &mut Input) {
+        let index = id.index;
+        let message_bytes_max = self.core.commons.limits.message_bytes_max;
         let role = self.core.peers[index].conn.role();
         loop {
             match role {
@@ -300,7 +312,7 @@ impl<H: Handler> Engine<H> {
         }
         if self.core.next_tick.is_some_and(|at| at <= now.tick) {
             self.core.next_tick = Some(now.tick.after(self.core.tick_ms));
-            self.act(now, |handler, cx| handler.on_tick(cx));
+            self.call(now, NOBODY, |handler, cx| handler.on_tick(cx));
         }
         self.settle(now);
     }
@@ -338,7 +350,7 @@ impl<H: Handler> Engine<H> {
         self.settle(now);
     }
 
-    /// Lets `act` do, between two events, what a handler's call could.
+    /// Lets `act` do, between two events, what a handler's call could. What it panics with is its caller's.
     pub fn act<R>(&mut self, now: Now, act: impl FnOnce(&mut H, &mut Context<'_>) -> R) -> R {
         let mut cx = Context::of(&mut self.core, now, NOBODY);
         let result = act(&mut self.handler, &mut cx);
@@ -450,7 +462,9 @@ impl<H: Handler> Engine<H> {
     fn upgrade(&mut self, now: Now, index: u32, head: RequestHead<'_>) {
         match self.core.check(head) {
             Ok((request, subprotocol)) => {
-                let mut upgrade = self.call_on_upgrade(now, index, &request);
+                let id = self.core.peers.id(index);
+                let answer = self.call(now, index, |handler, cx| handler.on_upgrade(cx, id, &request));
+                let mut upgrade = answer.unwrap_or_else(|| Upgrade::refuse(panicked()));
                 if let Some(refusal) = upgrade.refusal.take() {
                     self.core.refuse(now, index, &refusal);
                 } else {
@@ -466,17 +480,11 @@ impl<H: Handler> Engine<H> {
         }
     }
 
-    fn call_on_upgrade(&mut self, now: Now, index: u32, request: &Request<'_>) -> Upgrade {
-        let id = self.core.peers.id(index);
-        let mut cx = Context::of(&mut self.core, now, index);
-        self.handler.on_upgrade(&mut cx, id, request)
-    }
-
     fn opened(&mut self, now: Now, index: u32) {
         self.core.peers[index].flags.set(flag::OPENED, true);
         self.core.schedule(now, index);
         let id = self.core.peers.id(index);
-        self.handler.on_open(&mut Context::of(&mut self.core, now, index), id);
+        self.call(now, index, |handler, cx| handler.on_open(cx, id));
     }
 
     /// The peer's Close came: answer it, unless it answers ours. §5.5.1
@@ -502,18 +510,18 @@ impl<H: Handler> Engine<H> {
         if fault.is_for_memory() {
             self.core.cut(index, &fault);
         }
+        self.fail_with(now, index, fault.close_code(), &fault.to_string(), Cause::Fault(fault));
+    }
+
+    fn fail_with(&mut self, now: Now, index: u32, code: CloseCode, reason: &str, cause: Cause) {
         if self.core.peers[index].flags.has(flag::MUTE) {
             self.core.abandon(now, index);
         } else {
-            self.core.with_outbox(index, |conn, commons, out| conn.fail(now, fault, commons, out));
+            self.core.with_outbox(index, |conn, commons, out| {
+                conn.fail_with(now, code, reason, commons, out);
+            });
         }
-        let reason = fault.to_string();
-        let code = fault.close_code();
-        self.closed(
-            now,
-            index,
-            &Closed { code, reason: &reason, was_clean: false, cause: Cause::Fault(fault) },
-        );
+        self.closed(now, index, &Closed { code, reason, was_clean: false, cause });
         self.core.end_if_written(now, index);
         self.core.schedule(now, index);
     }
@@ -532,7 +540,7 @@ impl<H: Handler> Engine<H> {
         self.core.topics.remove_peer(index);
         if opened {
             let id = self.core.peers.id(index);
-            self.handler.on_close(&mut Context::of(&mut self.core, now, index), id, closed);
+            self.call(now, index, |handler, cx| handler.on_close(cx, id, closed));
         }
     }
 
@@ -540,13 +548,13 @@ impl<H: Handler> Engine<H> {
     fn ponged(&mut self, now: Now, index: u32, payload: &[u8]) {
         if self.core.is_open(index) {
             let id = self.core.peers.id(index);
-            self.handler.on_pong(&mut Context::of(&mut self.core, now, index), id, payload);
+            self.call(now, index, |handler, cx| handler.on_pong(cx, id, payload));
         }
     }
 
     fn drained(&mut self, now: Now, index: u32) {
         let id = self.core.peers.id(index);
-        self.handler.on_drain(&mut Context::of(&mut self.core, now, index), id);
+        self.call(now, index, |handler, cx| handler.on_drain(cx, id));
     }
 
     fn expire(&mut self, now: Now, index: u32) {
@@ -593,12 +601,18 @@ impl<H: Handler> Engine<H> {
         while let Some((index, how)) = self.core.next_doomed() {
             match how {
                 Doom::Fault(fault) => self.fail(now, index, fault),
+                Doom::Panic => self.fail_panicked(now, index),
                 Doom::Dial(error) => {
                     self.dial_failed(now, index, &error);
                 }
             }
         }
     }
+}
+
+/// What is answered to a request that the handler panicked on.
+fn panicked() -> Refusal {
+    Refusal::with_status(500, "internal error")
 }
 
 fn lost(how: Lost) -> Closed<'static> {

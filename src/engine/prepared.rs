@@ -143,7 +143,7 @@ mod tests {
     fn dialled_with(engine: &mut Engine<Quiet>, lines: &str) -> ConnId {
         let id = engine.act(NOW, |_, cx| cx.dial(Dial::new("127.0.0.1", 80)));
         assert_eq!(engine.poll_command(), Some(Command::Dial(id)));
-        engine.handle_connected(id, "127.0.0.1:80".parse().unwrap());
+        engine.handle_connected(Now::default(), id, "127.0.0.1:80".parse().unwrap());
         assert!(written(engine, usize::MAX).starts_with(b"GET / HTTP/1.1\r\n"));
         let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

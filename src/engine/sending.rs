@@ -22,8 +22,6 @@ pub(super) struct Shared<'a> {
     compressed: Option<&'a [u8]>,
     /// As it is, and compressed with each size of window.
     forms: [Form; WINDOWS],
-    /// What was compressed when the log was full, by its window.
-    kept: Vec<(usize, Buffer)>,
 }
 
 /// Where one form of a shared message is.
@@ -135,17 +133,20 @@ impl Core {
     #[inline(never)]
     fn queue_shared(&mut self, index: u32, window: usize, shared: &Shared<'_>, message: Message<'_>) -> bool {
         let came = shared.compressed.filter(|_| window == WINDOW_MAX);
-        let kept = shared.kept.iter().find(|(of, _)| *of == window);
+        let all_kept = std::mem::take(&mut self.shared_kept);
+        let kept = all_kept.iter().find(|(of, _)| *of == window);
         let compressed = came.or(kept.map(|(_, compressed)| &**compressed));
         let payload = compressed.unwrap_or(message.as_bytes());
         self.queue_frame_of(index, message.opcode(), compressed.is_some(), payload);
-        compressed.is_some()
+        let is_compressed = compressed.is_some();
+        self.shared_kept = all_kept;
+        is_compressed
     }
 
     /// All members have it.
     #[inline]
-    pub(super) fn end_shared(&mut self, shared: Shared<'_>) {
-        for (_, mut compressed) in shared.kept {
+    pub(super) fn end_shared(&mut self) {
+        for (_, mut compressed) in self.shared_kept.drain(..) {
             self.commons.pool.give_buffer(&mut compressed);
         }
     }
@@ -180,7 +181,7 @@ impl Core {
             }
         };
         match made {
-            Some(made) if matches!(form, Form::Each) => shared.kept.push((window, made)),
+            Some(made) if matches!(form, Form::Each) => self.shared_kept.push((window, made)),
             Some(mut made) => pool.give_buffer(&mut made),
             None => {}
         }

@@ -261,7 +261,7 @@ impl<H: Handler> Server<H> {
         match socket {
             Ok(socket) => {
                 *self.slot(id) = Slot { socket: Some(socket), ..Slot::default() };
-                self.engine.handle_connected(id, address);
+                self.engine.handle_connected(self.now, id, address);
             }
             Err(why) => self.dial_failed(id, &DialError::Tls { why }),
         }

@@ -311,6 +311,11 @@ impl<H: Handler> Server<H> {
         self.engine.connections()
     }
 
+    /// Calls of the handler that panicked: see [`Handler`]. Each ended the connection it was about, if any.
+    pub fn panics(&self) -> u64 {
+        self.engine.panics()
+    }
+
     /// Open descriptors this process may have, after the limit was raised.
     pub fn descriptors_max(&self) -> u32 {
         self.descriptors_max

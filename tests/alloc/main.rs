@@ -78,7 +78,7 @@ impl<H: Handler> Loop<H> {
     fn dial(&mut self) -> ConnId {
         let id = self.engine.act(self.now, |_, cx| cx.dial(Dial::new("a", 80)));
         assert_eq!(self.engine.poll_command(), Some(Command::Dial(id)));
-        self.engine.handle_connected(id, "192.0.2.1:80".parse().unwrap());
+        self.engine.handle_connected(self.now, id, "192.0.2.1:80".parse().unwrap());
         self.flush(id);
         let accept = Request::parse(&self.written, 100).unwrap().accept_key();
         let accept = std::str::from_utf8(accept.as_bytes()).unwrap();

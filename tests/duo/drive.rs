@@ -169,6 +169,8 @@ pub struct Drive {
     dials: VecDeque<(ConnId, Endpoint)>,
     /// A handler asked that the server stop.
     pub shutdown_asked: bool,
+    /// The test is about a handler that panics: in all others that is a failed assertion of [`Script`], or of the test.
+    pub may_panic: bool,
 }
 
 /// A handler that sends each message back.
@@ -210,6 +212,7 @@ impl Drive {
             wires: BTreeMap::new(),
             dials: VecDeque::new(),
             shutdown_asked: false,
+            may_panic: false,
         }
     }
 
@@ -283,7 +286,7 @@ impl Drive {
     /// A socket that was asked for is connected.
     pub fn connect(&mut self, id: ConnId) -> &mut Drive {
         self.wire(id).connected = true;
-        self.engine.handle_connected(id, "192.0.2.1:80".parse().expect("an address"));
+        self.engine.handle_connected(self.now, id, "192.0.2.1:80".parse().expect("an address"));
         self.obey();
         self.wake()
     }
@@ -392,6 +395,7 @@ impl Drive {
     }
 
     fn obey(&mut self) {
+        assert!(self.may_panic || self.engine.panics() == 0, "a handler panicked");
         while let Some(command) = self.engine.poll_command() {
             match command {
                 Command::Dial(id) => {
@@ -446,6 +450,11 @@ impl Drive {
 
     pub fn connections(&self) -> usize {
         self.engine.connections()
+    }
+
+    /// How often a handler panicked.
+    pub fn panics(&self) -> u64 {
+        self.engine.panics()
     }
 
     pub fn buffered_bytes(&self) -> usize {

@@ -417,5 +417,6 @@ fn told(closed: &Closed<'_>) -> String {
         Cause::Local => "closed by us".to_owned(),
         Cause::Fault(fault) => fault.to_string(),
         Cause::Lost(lost) => lost.to_string(),
+        Cause::Panic => "this end failed".to_owned(),
     }
 }

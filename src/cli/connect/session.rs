@@ -321,6 +321,7 @@ impl Handler for Session {
             }
             Cause::Fault(_) => (PROTOCOL, "the server broke the protocol or a limit"),
             Cause::Lost(lost) => (LOST, lost_how(lost)),
+            Cause::Panic => (FAILED, "this end failed"),
         };
         self.leave();
         self.screen.closed(closed.code.get(), closed.reason, closed.was_clean, why);

@@ -12,7 +12,7 @@ use log::{
 use std::{
     fmt::{self, Write as _},
     io::{self, Write as _},
-    mem,
+    mem, panic,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -51,6 +51,14 @@ impl Voice {
         thread::Builder::new().name("log".to_owned()).spawn(|| log.write_forever())?;
         log::set_logger(log).map_err(|error| io::Error::other(error.to_string()))?;
         log::set_max_level(level);
+        panic::set_hook(Box::new(|info| {
+            // Where, and not what it says: something that a peer sent may be in that.
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            log.record(Level::Error, format_args!("panicked"), &[("place", Value::from(place.as_str()))]);
+            if thread::current().name() != Some("log") {
+                log::Log::flush(log); // the process may end by it
+            }
+        }));
         Ok(Voice { log: Some(log) })
     }
 
