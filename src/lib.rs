@@ -20,6 +20,7 @@
 //!   [`Server::turn`] from a loop of one's own; a [`Remote`] for other threads.
 //! - [`Server::unbound`] and a [`Handler`] that calls [`Context::dial`]: many clients on one loop. Any handler may dial,
 //!   beside the connections that it serves.
+//! - `Server::bind_tls` with a `TlsServer`, and `Dial::tls` with a `TlsClient` (feature `tls`): `wss`, for the same handlers.
 //! - `client::WebSocket` (feature `client`, a default): one client connection, as the object in browsers.
 //! - [`Engine`]: the same without sockets, clock or entropy, for simulators, tests and other event queues.
 //! - [`Connection`]: one peer, either role, for those who bring sockets and loop.

@@ -52,7 +52,7 @@ pub struct Wire {
 impl Wire {
     /// Smaller than the kernel's own choice.
     pub fn set_small_buffer(&self) {
-        socket2::SockRef::from(&self.stream).set_recv_buffer_size(16 << 10).unwrap();
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(64 << 10).unwrap();
     }
 }
 
