@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use std::{
     os::unix::process::ExitStatusExt,
-    process::Command,
+    process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -174,7 +174,12 @@ fn a_file_of_users_that_is_wrong_or_not_there_is_refused_with_2_and_the_line_nam
 
 #[test]
 fn sighup_without_users_ends_the_process_as_it_does_any() {
-    let mut serving = Serving::spawn(serve(&[]));
+    // Who runs the tests may have had SIGHUP ignored, as nohup does, and a child would inherit that.
+    let sample = serve(&[]);
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(sample.get_program()).args(sample.get_args());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut serving = Serving::spawn(command);
     serving.listening();
     signal("HUP", serving.child.id());
     assert_eq!(serving.exit_code(), None);
