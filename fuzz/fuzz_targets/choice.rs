@@ -76,9 +76,7 @@ fn of_path(path: &str) -> Option<Dialect> {
     let path = String::from_utf8_lossy(&decoded(path)).to_ascii_lowercase();
     let last = path.rsplit('/').next().unwrap_or_default();
     let starts = |names: [&str; 2]| {
-        names
-            .iter()
-            .any(|name| last.strip_prefix(name).is_some_and(|rest| rest.len() > 1 && rest.starts_with('.')))
+        names.iter().any(|name| last.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
     };
     let is = |name: &str| path.strip_prefix('/').is_some_and(|rest| rest.trim_end_matches('/') == name);
     if is("actions") {
