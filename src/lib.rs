@@ -85,7 +85,7 @@ pub use engine::{
     Lost, PeerInfo, Prepared, Sent, Transmit,
 };
 pub use error::Error;
-pub use net::{LocalAddress, OwnedMessage, Remote, RemoteError, Server};
+pub use net::{ListeningSocket, LocalAddress, OwnedMessage, Remote, RemoteError, Server};
 pub use time::{Now, Tick};
 pub use wire::{
     close::CloseCode,

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -37,6 +37,8 @@ struct Shared {
     woken: AtomicBool,
     /// The server is to stop, stops, or has stopped: no further command is taken.
     stop: AtomicBool,
+    /// The server is to drain within so many milliseconds less one; 0: it is not.
+    drain: AtomicU64,
 }
 
 /// A message that owns its payload, to be sent from another thread.
@@ -124,6 +126,7 @@ impl Remote {
             waker,
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            drain: AtomicU64::new(0),
         }))
     }
 
@@ -158,6 +161,12 @@ impl Remote {
     /// Stops the server, as `Context::shutdown` does; never refused. What was queued before is done before.
     pub fn shutdown(&self) {
         self.0.stop.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Leaves new connections to a successor, as `Server::drain` does; never refused.
+    pub fn drain(&self, within_ms: u32) {
+        self.0.drain.store(u64::from(within_ms) + 1, Ordering::Release);
         self.wake();
     }
 
@@ -196,6 +205,11 @@ impl Remote {
 
     pub(super) fn has_more(&self) -> bool {
         !self.queue().is_empty()
+    }
+
+    /// Within how many milliseconds to drain, once.
+    pub(super) fn take_drain(&self) -> Option<u32> {
+        self.0.drain.swap(0, Ordering::AcqRel).checked_sub(1).map(|ms| ms as u32)
     }
 
     pub(super) fn is_to_stop(&self) -> bool {

@@ -4,6 +4,7 @@ mod flags;
 mod identity;
 mod log;
 mod page;
+mod restart;
 #[path = "../serving/mod.rs"]
 mod serving;
 #[path = "../tool/mod.rs"]

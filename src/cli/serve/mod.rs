@@ -6,13 +6,15 @@ mod limits;
 mod logging;
 mod secrets;
 mod signals;
+mod supervisor;
 mod zone;
 
 pub(super) use self::{arguments::Arguments, logging::say};
 
-use self::{identities::Identities, logging::Voice, secrets::Password};
+use self::{identities::Identities, logging::Voice, secrets::Password, supervisor::Watchdog};
 use super::{CANNOT_BIND, FAILED, OK, USAGE};
 use log::Level;
+use sd_notify::NotifyState;
 use sockeye::{
     Error, Limits, LocalAddress, Server,
     dialect::Dialect,
@@ -65,13 +67,21 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
 
     let config = arguments.config();
     let limits = config.limits;
-    let settings = Settings { admin_password: Some(password.secret()), ..arguments.settings() };
+    let (sockets, passed): (Vec<_>, Vec<_>) = arguments.passed().map_err(unusable)?.into_iter().unzip();
+    let dialects: Vec<_> = arguments.dialects().chain(passed).collect();
+    let settings = Settings {
+        admin_password: Some(password.secret()),
+        listeners: dialects.clone(),
+        ..arguments.settings()
+    };
     let hub = Hub::with(&config, settings, identities);
-    let mut server = Server::bind(config, hub)?;
-    signals::listen(server.remote(), voice, reread.clone())
+    let drain_ms = arguments.drain_ms(!sockets.is_empty());
+    let mut server = Server::bind_with(config, hub, sockets)?;
+    let ending = signals::Ending { remote: server.remote(), drain_ms };
+    signals::listen(ending, voice, reread.clone())
         .map_err(|error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") })?;
 
-    for (address, dialect) in server.addresses().iter().zip(arguments.dialects()) {
+    for (address, dialect) in server.addresses().iter().zip(dialects) {
         tell_address(voice, address, dialect, arguments.serves_pages());
     }
     let (connections, descriptors) = (server.connections_max(), server.descriptors_max());
@@ -80,7 +90,11 @@ fn serve(arguments: &Arguments, voice: Voice) -> Result<(), Failure> {
         reread.tell(voice);
     }
     password.tell(voice);
-    server.run()?;
+    supervisor::tell(&[NotifyState::Ready]);
+    let mut watchdog = Watchdog::from_environment();
+    while server.turn(watchdog.patience())? {
+        watchdog.turned();
+    }
     voice.say_in_log(Level::Info, "stopped", &[]);
     Ok(())
 }
