@@ -14,6 +14,11 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 pub struct Config {
     /// Addresses to listen on, each as [`Listen`] reads it. At least one for `Server::bind`.
     pub listen: Vec<String>,
+    /// Share TCP addresses with other processes of the same user that do so too (`SO_REUSEPORT`). Default false.
+    ///
+    /// The kernel spreads new connections over all of them. So a new process can take over: it binds, and the old one is
+    /// told to `drain`, which loses no connection.
+    pub reuse_port: bool,
     /// Origins that may connect, each as a browser sends it (`https://example.com`). Default none: any may.
     ///
     /// With a list, a request from another page is refused with 403. One without an Origin is no page's, and

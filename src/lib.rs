@@ -88,7 +88,7 @@ pub use engine::{
 pub use error::Error;
 #[cfg(feature = "tls")]
 pub use net::{Certificate, TlsClient, TlsError, TlsServer};
-pub use net::{LocalAddress, OwnedMessage, Remote, RemoteError, Server};
+pub use net::{ListeningSocket, LocalAddress, OwnedMessage, Remote, RemoteError, Server};
 pub use time::{Now, Tick};
 pub use wire::{
     close::CloseCode,

@@ -10,14 +10,14 @@ mod tls;
 mod turn;
 
 pub use remote::{OwnedMessage, Remote, RemoteError};
-pub use socket::LocalAddress;
+pub use socket::{ListeningSocket, LocalAddress};
 #[cfg(feature = "tls")]
 pub use tls::{Certificate, TlsClient, TlsError, TlsServer};
 
 use self::{
     dial::Dials,
     os::Clock,
-    socket::{Listener, Room, Shown, Socket},
+    socket::{Holder, Listener, Room, Shown, Socket},
 };
 use crate::{
     config::Config,
@@ -117,6 +117,11 @@ fn input_bytes(read_bytes_max: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 enum Stop {
     No,
+    /// Connections live on until `by`. Listeners whose backlog is to be emptied stay until `unlisten`.
+    Draining {
+        unlisten: Option<Tick>,
+        by: Tick,
+    },
     /// Connections are closing; at this tick the rest is dropped.
     By(Tick),
     Done,
@@ -129,6 +134,8 @@ const LISTENERS: usize = usize::MAX - 1;
 const SLOTS: usize = 16 << 10;
 /// Events taken per wake.
 const EVENTS_MAX: usize = 1024;
+/// Time for handshakes of TCP that have begun, in milliseconds. Before a second is over, SYNs that were dropped come again.
+const UNLISTEN_MS: u32 = 500;
 
 impl<H: Handler> Server<H> {
     /// Binds all addresses of `config`. Peers wait in the backlog until the first turn.
@@ -138,7 +145,16 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When a limit makes no sense, or an address cannot be read or listened on.
     pub fn bind(config: Config, handler: H) -> Result<Server<H>, Error> {
-        Server::bind_shown(config, &None, handler)
+        Server::bind_all(config, &None, handler, Vec::new())
+    }
+
+    /// The same, with `sockets` that listen already, as those of systemd's socket activation do. In
+    /// [`Server::addresses`] and `PeerInfo::listener` they follow those of `Config::listen`, which may have none then.
+    ///
+    /// # Errors
+    /// As [`Server::bind`], and when a socket cannot be used.
+    pub fn bind_with(config: Config, handler: H, sockets: Vec<ListeningSocket>) -> Result<Server<H>, Error> {
+        Server::bind_all(config, &None, handler, sockets)
     }
 
     /// As [`Server::bind`], with what addresses that begin with `tls:` show those who connect.
@@ -151,14 +167,34 @@ impl<H: Handler> Server<H> {
     /// As [`Server::bind`].
     #[cfg(feature = "tls")]
     pub fn bind_tls(config: Config, tls: TlsServer, handler: H) -> Result<Server<H>, Error> {
-        Server::bind_shown(config, &Some(tls), handler)
+        Server::bind_all(config, &Some(tls), handler, Vec::new())
     }
 
-    fn bind_shown(config: Config, tls: &Shown, handler: H) -> Result<Server<H>, Error> {
+    /// [`Server::bind_tls`] and [`Server::bind_with`] in one. On `sockets` no TLS is spoken.
+    ///
+    /// # Errors
+    /// As [`Server::bind_with`].
+    #[cfg(feature = "tls")]
+    pub fn bind_tls_with(
+        config: Config,
+        tls: TlsServer,
+        handler: H,
+        sockets: Vec<ListeningSocket>,
+    ) -> Result<Server<H>, Error> {
+        Server::bind_all(config, &Some(tls), handler, sockets)
+    }
+
+    fn bind_all(
+        config: Config,
+        tls: &Shown,
+        handler: H,
+        sockets: Vec<ListeningSocket>,
+    ) -> Result<Server<H>, Error> {
         config.limits.validate()?;
         config.deflate.validate()?;
-        let listeners = config.listen.iter().map(|address| Listener::bind(address, tls));
-        let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
+        let bound = config.listen.iter().map(|address| Listener::bind(address, config.reuse_port, tls));
+        let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket).map_err(Error::Loop));
+        let listeners = bound.chain(adopted).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::NoAddress);
         }
@@ -241,16 +277,41 @@ impl<H: Handler> Server<H> {
     /// Stops accepting, closes every connection with 1001, and gives the closing handshakes
     /// `Limits::closing_ms_max` from now; [`Server::turn`] is to be called until it says false.
     pub fn shutdown(&mut self) {
-        if matches!(self.stop, Stop::No) {
+        if matches!(self.stop, Stop::No | Stop::Draining { .. }) {
             self.now = self.clock.now();
             self.stop = Stop::By(self.now.tick.after(self.closing_ms_max));
-            self.listeners.clear();
+            self.unlisten(|_| true);
             self.accept_at = None;
             self.remote.end();
             self.engine.handle_shutdown(self.now);
             self.obey();
             self.flush();
         }
+    }
+
+    /// Leaves new connections to a successor, and serves those that are there until the last has ended, for `within_ms` at
+    /// most, and then shuts down. For a process that is replaced:
+    ///
+    /// - a socket that was passed ([`Server::bind_with`]) is let go of at once. Its backlog stays with whoever passed it.
+    /// - of an address that is shared (`Config::reuse_port`), those are accepted who have begun to connect: for half a
+    ///   second, or half of `within_ms` where that is less. Who begins only now gets to the successor, after TCP has tried
+    ///   again. (On Linux; on others they may be reset.)
+    /// - any other address is let go of when all in its backlog are accepted.
+    pub fn drain(&mut self, within_ms: u32) {
+        if !matches!(self.stop, Stop::No) {
+            return;
+        }
+        self.now = self.clock.now();
+        let by = self.now.tick.after(within_ms);
+        for number in 0..self.listeners.len() {
+            self.accept_all(number, Holder::Alone);
+        }
+        self.unlisten(|listener| listener.holder() != Holder::Group);
+        let shared = self.listeners.iter().flatten();
+        // A kernel that cannot drop them resets a few.
+        let shares = shared.map(Listener::turn_away).count() > 0;
+        let unlisten = shares.then(|| self.now.tick.after((within_ms / 2).min(UNLISTEN_MS)));
+        self.stop = Stop::Draining { unlisten, by };
     }
 
     /// Lets `act` do, between two turns, what a handler's call could: dial, for one. What it sends is written at once,

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -37,6 +37,8 @@ struct Shared {
     woken: AtomicBool,
     /// The server is to stop, stops, or has stopped: no further command is taken.
     stop: AtomicBool,
+    /// The server is to drain within so many milliseconds less one; 0: it is not.
+    drain: AtomicU64,
 }
 
 /// A message that owns its payload, to be sent from another thread.
@@ -125,6 +127,7 @@ impl Remote {
             waker,
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
+            drain: AtomicU64::new(0),
         }))
     }
 
@@ -170,6 +173,12 @@ impl Remote {
         self.wake();
     }
 
+    /// Leaves new connections to a successor, as `Server::drain` does; never refused.
+    pub fn drain(&self, within_ms: u32) {
+        self.0.drain.store(u64::from(within_ms) + 1, Ordering::Release);
+        self.wake();
+    }
+
     fn command(&self, command: RemoteCommand) -> Result<(), RemoteError> {
         if self.is_to_stop() {
             return Err(RemoteError::Stopped);
@@ -205,6 +214,11 @@ impl Remote {
 
     pub(super) fn has_more(&self) -> bool {
         !self.queue().is_empty()
+    }
+
+    /// Within how many milliseconds to drain, once.
+    pub(super) fn take_drain(&self) -> Option<u32> {
+        self.0.drain.swap(0, Ordering::AcqRel).checked_sub(1).map(|ms| ms as u32)
     }
 
     pub(super) fn is_to_stop(&self) -> bool {

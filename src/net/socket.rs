@@ -141,63 +141,133 @@ pub(super) type Shown = Option<std::convert::Infallible>;
 /// A listening socket.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener, Holder),
+    Unix(UnixListener, PathBuf, Holder),
     #[cfg(feature = "tls")]
-    Tls(TcpListener, TlsServer),
+    Tls(TcpListener, TlsServer, Holder),
+}
+
+/// Who else a listener's connections can come to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Holder {
+    /// Nobody: with the listener its backlog goes.
+    Alone,
+    /// Other sockets of the same address, `SO_REUSEPORT`: each has a backlog of its own, which goes with it.
+    Group,
+    /// Whoever passed the socket keeps it, and with it the backlog.
+    Passed,
+}
+
+/// A socket that listens already, such as one that a supervisor passes, for `Server::bind_with`.
+#[derive(Debug)]
+pub enum ListeningSocket {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// A Unix-domain socket; its file stays when the server ends.
+    Unix(std::os::unix::net::UnixListener),
 }
 
 /// Connections that wait to be accepted, at most. mio's own listener would have 128: too few for a burst.
 const BACKLOG: i32 = 4096;
 
 impl Listener {
-    pub(super) fn bind(address: &str, tls: &Shown) -> Result<Listener, Error> {
+    pub(super) fn bind(address: &str, reuse_port: bool, tls: &Shown) -> Result<Listener, Error> {
         let failed = |source| Error::Bind { address: address.to_owned(), source };
+        let holder = if reuse_port { Holder::Group } else { Holder::Alone };
+        let tcp = |listener| Listener::Tcp(listener, holder);
         match address.parse::<Listen>()? {
-            Listen::Ip(ip) => bind_tcp(ip).map(Listener::Tcp).map_err(failed),
-            Listen::Name(name) => bind_name(&name).map(Listener::Tcp).map_err(failed),
+            Listen::Ip(ip) => bind_tcp(ip, holder).map(tcp).map_err(failed),
+            Listen::Name(name) => bind_name(&name, holder).map(tcp).map_err(failed),
             Listen::Unix(path) => bind_unix(&path).map_err(failed),
-            Listen::TlsIp(ip) => Listener::under_tls(address, tls, || bind_tcp(ip)),
-            Listen::TlsName(name) => Listener::under_tls(address, tls, || bind_name(&name)),
+            Listen::TlsIp(ip) => Listener::under_tls(address, holder, tls, || bind_tcp(ip, holder)),
+            Listen::TlsName(name) => Listener::under_tls(address, holder, tls, || bind_name(&name, holder)),
         }
     }
 
     #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "nothing is bound for it"))]
     fn under_tls(
         address: &str,
+        holder: Holder,
         tls: &Shown,
         bind: impl FnOnce() -> io::Result<TcpListener>,
     ) -> Result<Listener, Error> {
         #[cfg(feature = "tls")]
         if let Some(tls) = tls {
             let bound = bind().map_err(|source| Error::Bind { address: address.to_owned(), source })?;
-            return Ok(Listener::Tls(bound, tls.clone()));
+            return Ok(Listener::Tls(bound, tls.clone(), holder));
         }
         Err(Error::NoTls { address: address.to_owned() })
     }
 
+    /// Takes over a socket that listens already.
+    pub(super) fn adopt(socket: ListeningSocket) -> io::Result<Listener> {
+        match socket {
+            ListeningSocket::Tcp(listener) => {
+                listener.set_nonblocking(true)?;
+                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+                Ok(Listener::Tcp(TcpListener::from_std(listener), Holder::Passed))
+            }
+            ListeningSocket::Unix(listener) => {
+                listener.set_nonblocking(true)?;
+                let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+                Ok(Listener::Unix(UnixListener::from_std(listener), path, Holder::Passed))
+            }
+        }
+    }
+
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(self.source(), token, Interest::READABLE)
+    }
+
+    /// Closing our descriptor would not do it: whoever passed the socket has another one.
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(self.source())
+    }
+
+    fn source(&mut self) -> &mut dyn event::Source {
         match self {
-            Listener::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
-            Listener::Unix(listener, _) => registry.register(listener, token, Interest::READABLE),
+            Listener::Tcp(listener, _) => listener,
+            Listener::Unix(listener, ..) => listener,
             #[cfg(feature = "tls")]
-            Listener::Tls(listener, _) => registry.register(listener, token, Interest::READABLE),
+            Listener::Tls(listener, ..) => listener,
+        }
+    }
+
+    pub(super) fn holder(&self) -> Holder {
+        match self {
+            Listener::Tcp(_, holder) | Listener::Unix(_, _, holder) => *holder,
+            #[cfg(feature = "tls")]
+            Listener::Tls(_, _, holder) => *holder,
+        }
+    }
+
+    /// From now on nobody begins to connect here; who has begun may still finish.
+    ///
+    /// The kernel assigns a connection to one listener of a group by its first SYN. When that listener is closed, those in
+    /// its backlog are reset, and so are those whose handshake is not over. So its SYNs are dropped first: TCP sends them
+    /// again after a second, when the listener is gone and another one of the group gets them.
+    pub(super) fn turn_away(&self) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener, _) => turn_away(listener),
+            Listener::Unix(..) => Ok(()),
+            #[cfg(feature = "tls")]
+            Listener::Tls(listener, ..) => turn_away(listener),
         }
     }
 
     /// Accepts one connection: `number` is this listener's among `Config::listen`.
     pub(super) fn accept(&self, number: u16) -> io::Result<(Socket, PeerInfo)> {
         Ok(match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener, _) => {
                 let (stream, address) = listener.accept()?;
                 (Socket::Tcp(stream), PeerInfo { address: Some(address), listener: number })
             }
-            Listener::Unix(listener, _) => {
+            Listener::Unix(listener, ..) => {
                 let (stream, _) = listener.accept()?;
                 (Socket::Unix(stream), PeerInfo { address: None, listener: number })
             }
             #[cfg(feature = "tls")]
-            Listener::Tls(listener, tls) => {
+            Listener::Tls(listener, tls, _) => {
                 let (stream, address) = listener.accept()?;
                 let socket = TlsSocket::server(stream, tls).map_err(io::Error::other)?;
                 (Socket::Tls(Box::new(socket)), PeerInfo { address: Some(address), listener: number })
@@ -207,12 +277,12 @@ impl Listener {
 
     pub(super) fn local(&self) -> LocalAddress {
         match self {
-            Listener::Tcp(listener) => {
+            Listener::Tcp(listener, _) => {
                 LocalAddress::Ip(listener.local_addr().expect("a bound socket has an address"))
             }
-            Listener::Unix(_, path) => LocalAddress::Unix(path.clone()),
+            Listener::Unix(_, path, _) => LocalAddress::Unix(path.clone()),
             #[cfg(feature = "tls")]
-            Listener::Tls(listener, _) => {
+            Listener::Tls(listener, ..) => {
                 LocalAddress::Tls(listener.local_addr().expect("a bound socket has an address"))
             }
         }
@@ -221,7 +291,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
+        if let Listener::Unix(_, path, Holder::Alone) = self {
             let _ = fs::remove_file(path); // gone is as good
         }
     }
@@ -261,13 +331,14 @@ impl fmt::Display for LocalAddress {
 }
 
 /// Options are set on the listener, whose connections inherit them: not a syscall for each.
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, holder: Holder) -> io::Result<TcpListener> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,
         Some(socket2::Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(holder == Holder::Group)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -276,15 +347,38 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The first address of a name that can be listened on.
-fn bind_name(name: &str) -> io::Result<TcpListener> {
+fn bind_name(name: &str, holder: Holder) -> io::Result<TcpListener> {
     let mut tried = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     for ip in name.to_socket_addrs()? {
-        tried = bind_tcp(ip);
+        tried = bind_tcp(ip, holder);
         if tried.is_ok() {
             break;
         }
     }
     tried
+}
+
+/// A program for the kernel that drops each segment that has SYN and not ACK, and takes all others.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn turn_away(listener: &TcpListener) -> io::Result<()> {
+    use socket2::SockFilter;
+    /// The byte of a TCP header that holds its flags, and of these SYN and ACK. RFC 9293 §3.1
+    const FLAGS: u32 = 13;
+    const SYN_ACK: u32 = 0x12;
+    const SYN: u32 = 0x02;
+    socket2::SockRef::from(listener).attach_filter(&[
+        SockFilter::new(0x30, 0, 0, FLAGS),    // ldb: load the flags
+        SockFilter::new(0x54, 0, 0, SYN_ACK),  // and
+        SockFilter::new(0x15, 0, 1, SYN),      // jeq: SYN alone?
+        SockFilter::new(0x06, 0, 0, 0),        // ret: drop
+        SockFilter::new(0x06, 0, 0, u32::MAX), // ret: take all of it
+    ])
+}
+
+/// Other kernels have no such program: who begins to connect before the listener is closed may be reset.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn turn_away(_: &TcpListener) -> io::Result<()> {
+    Ok(())
 }
 
 /// A socket file that nobody listens behind is left over from a process that ended badly, and replaced.
@@ -309,5 +403,5 @@ fn bind_unix(path: &Path) -> io::Result<Listener> {
     }
     socket.set_nonblocking(true)?;
     socket.listen(BACKLOG)?;
-    Ok(Listener::Unix(UnixListener::from_std(OwnedFd::from(socket).into()), path.to_owned()))
+    Ok(Listener::Unix(UnixListener::from_std(OwnedFd::from(socket).into()), path.to_owned(), Holder::Alone))
 }

@@ -4,7 +4,7 @@ use super::{
     EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
     dial::DIALS,
     remote::RemoteCommand,
-    socket::{Listener, Room, Socket},
+    socket::{Holder, Listener, Room, Socket},
 };
 use crate::{
     engine::{Command, ConnId, DialError, Handler, Lost, PeerInfo},
@@ -72,6 +72,7 @@ impl<H: Handler> Server<H> {
         }
         let stop = match self.stop {
             Stop::By(tick) => Some(tick),
+            Stop::Draining { unlisten, by } => Some(unlisten.unwrap_or(by)),
             _ => None,
         };
         let due =
@@ -98,6 +99,17 @@ impl<H: Handler> Server<H> {
     }
 
     fn goes_on(&mut self) -> bool {
+        if let Stop::Draining { unlisten, by } = self.stop {
+            if unlisten.is_some_and(|at| at <= self.now.tick) {
+                for number in 0..self.listeners.len() {
+                    self.accept_all(number, Holder::Group);
+                }
+                self.unlisten(|_| true);
+                self.stop = Stop::Draining { unlisten: None, by };
+            } else if unlisten.is_none() && (by <= self.now.tick || self.engine.connections() == 0) {
+                self.shutdown();
+            }
+        }
         if let Stop::By(tick) = self.stop {
             let time_is_up = tick <= self.now.tick;
             if time_is_up {
@@ -130,6 +142,26 @@ impl<H: Handler> Server<H> {
             }
         }
         self.accept_at = Some(self.now.tick);
+    }
+
+    /// Accepts all in the backlog of a listener, if it is held so.
+    pub(super) fn accept_all(&mut self, number: usize, holder: Holder) {
+        while let Some(listener) = self.listeners.get(number).and_then(Option::as_ref)
+            && listener.holder() == holder
+            && let Ok((socket, info)) = listener.accept(number as u16)
+        {
+            self.accepted(socket, info);
+        }
+    }
+
+    /// Lets go of listeners; their numbers stay.
+    pub(super) fn unlisten(&mut self, goes: impl Fn(&Listener) -> bool) {
+        for place in &mut self.listeners {
+            if let Some(mut listener) = place.take_if(|listener| goes(listener)) {
+                // One that is not on the queue is not reported.
+                let _ = listener.deregister(self.poll.registry());
+            }
+        }
     }
 
     fn accepted(&mut self, mut socket: Socket, info: PeerInfo) {
@@ -288,6 +320,9 @@ impl<H: Handler> Server<H> {
         }
         if remote.has_more() {
             remote.wake();
+        } else if let Some(within_ms) = remote.take_drain() {
+            self.drain(within_ms);
+            remote.wake(); // it may be to stop, too
         } else if remote.is_to_stop() {
             self.shutdown();
         }

@@ -6,6 +6,7 @@ mod identity;
 mod log;
 mod manual;
 mod page;
+mod restart;
 mod secure;
 #[path = "../serving/mod.rs"]
 mod serving;

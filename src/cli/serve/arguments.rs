@@ -5,13 +5,14 @@ use super::{
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
     secrets::Hidden,
+    supervisor::Passed,
     tls::TlsArguments,
     zone::Zone,
 };
 use clap::Args;
 use log::LevelFilter;
 use sockeye::{
-    Config, Listen,
+    Config, Listen, ListeningSocket,
     dialect::Dialect,
     hub::{Hub, Settings, auth::JwtAlgorithm},
 };
@@ -19,6 +20,8 @@ use std::{path::PathBuf, str::FromStr};
 
 /// Where it listens when nothing else is said.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
+/// How long to drain where somebody takes over.
+const DRAIN_MS: u32 = 1_000;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Sizes are in bytes and may end in KiB, MiB or GiB; times are in milliseconds.\n\n\
@@ -26,15 +29,28 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
                         JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
                         SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
-                        answered or 5 s have passed; a second signal exits at once. SIGHUP: read --config, --users, \
-                        --tls-cert, --tls-key and --tls-client-ca again.\n\n\
+                        answered or 5 s have passed; a second signal exits at once. With --reuse-port, and on sockets that \
+                        were passed, those who are connected are served for --drain-ms before. SIGHUP: read --config, \
+                        --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the dialect spoken there (actions, envelope,
-    /// chat, room, echo or auto; auto if none is given). Port 0 asks for a free one. May be given several times.
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the
+    /// dialect spoken there (actions, envelope, chat, room, echo or auto; auto if none is given). Port 0 asks for a free
+    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=. May be
+    /// given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
+
+    /// Share TCP addresses with other processes of this user that do so too (SO_REUSEPORT), so that a new one can bind
+    /// while this one still serves: start it, then send SIGTERM to this one.
+    #[arg(long)]
+    reuse_port: bool,
+
+    /// How long to serve those who are connected, after new connections are left to a successor, in milliseconds.
+    /// [default: 1000 with --reuse-port and on sockets that were passed, else 0]
+    #[arg(long, value_name = "MS")]
+    drain_ms: Option<u32>,
 
     /// An origin whose pages may connect, such as https://example.com; any may when none is given. Others get 403.
     /// May be given several times.
@@ -176,7 +192,8 @@ impl Arguments {
     /// For the server.
     pub(super) fn config(&self) -> Config {
         Config {
-            listen: self.listen.iter().map(|address| address.address.clone()).collect(),
+            listen: self.listen.iter().filter_map(|listen| listen.place.address()).collect(),
+            reuse_port: self.reuse_port,
             origins: self.origins().to_vec(),
             subprotocols: Hub::config("")
                 .subprotocols
@@ -209,9 +226,35 @@ impl Arguments {
         &self.origin
     }
 
-    /// What is spoken at each address; `None`: the first message decides.
+    /// What is spoken at each address that is bound; `None`: the first message decides.
     pub(super) fn dialects(&self) -> impl Iterator<Item = Option<Dialect>> {
-        self.listen.iter().map(|address| address.dialect)
+        let bound = |listen: &&Address| matches!(listen.place, Place::Bind(_));
+        self.listen.iter().filter(bound).map(|listen| listen.dialect)
+    }
+
+    /// The sockets that were passed and are asked for, and what is spoken at each.
+    pub(super) fn passed(&self) -> Result<Vec<(ListeningSocket, Option<Dialect>)>, String> {
+        // Those with a name first: `systemd` is the rest.
+        let named = self.listen.iter().filter_map(|listen| match &listen.place {
+            Place::Named(name) => Some((Some(name.as_str()), listen.dialect)),
+            _ => None,
+        });
+        let rest = self.listen.iter().filter(|listen| matches!(listen.place, Place::Passed));
+        let wanted: Vec<_> = named.chain(rest.map(|listen| (None, listen.dialect))).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut passed = Passed::from_environment();
+        let mut sockets = Vec::new();
+        for (name, dialect) in wanted {
+            sockets.extend(passed.take(name)?.into_iter().map(|socket| (socket, dialect)));
+        }
+        Ok(sockets)
+    }
+
+    /// How long to drain, in milliseconds.
+    pub(super) fn drain_ms(&self, has_passed: bool) -> u32 {
+        self.drain_ms.unwrap_or(if self.reuse_port || has_passed { DRAIN_MS } else { 0 })
     }
 
     pub(super) fn serves_pages(&self) -> bool {
@@ -222,8 +265,27 @@ impl Arguments {
 /// An address to listen on, and the dialect spoken there.
 #[derive(Clone, Debug)]
 struct Address {
-    address: String,
+    place: Place,
     dialect: Option<Dialect>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// An address to be bound.
+    Bind(String),
+    /// Sockets that were passed by this name.
+    Named(String),
+    /// All others that were passed.
+    Passed,
+}
+
+impl Place {
+    fn address(&self) -> Option<String> {
+        match self {
+            Place::Bind(address) => Some(address.clone()),
+            Place::Named(_) | Place::Passed => None,
+        }
+    }
 }
 
 impl FromStr for Address {
@@ -235,8 +297,16 @@ impl FromStr for Address {
             "auto" => None,
             name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
         };
-        address.parse::<Listen>().map_err(|error| error.to_string())?;
-        Ok(Address { address: address.to_owned(), dialect })
+        let place = match address.strip_prefix("fd:") {
+            Some("") => return Err("fd: is followed by a name".to_owned()),
+            Some(name) => Place::Named(name.to_owned()),
+            None if address == "systemd" => Place::Passed,
+            None => {
+                address.parse::<Listen>().map_err(|error| error.to_string())?;
+                Place::Bind(address.to_owned())
+            }
+        };
+        Ok(Address { place, dialect })
     }
 }
 
@@ -270,11 +340,17 @@ mod tests {
     fn an_address_may_name_its_dialect() {
         for dialect in Dialect::all() {
             let address: Address = format!("[::1]:80={dialect}").parse().unwrap();
-            assert_eq!((address.address.as_str(), address.dialect), ("[::1]:80", Some(dialect)));
+            assert_eq!(
+                (address.place.address().as_deref(), address.dialect),
+                (Some("[::1]:80"), Some(dialect))
+            );
         }
         for text in ["unix:/run/s.sock", "unix:/run/s.sock=auto"] {
             let address: Address = text.parse().unwrap();
-            assert_eq!((address.address.as_str(), address.dialect), ("unix:/run/s.sock", None));
+            assert_eq!(
+                (address.place.address().as_deref(), address.dialect),
+                (Some("unix:/run/s.sock"), None)
+            );
         }
     }
 

@@ -8,6 +8,7 @@ mod logging;
 mod reload;
 mod secrets;
 mod signals;
+mod supervisor;
 mod tls;
 mod zone;
 
@@ -19,11 +20,13 @@ use self::{
     logging::Voice,
     reload::Reload,
     secrets::Password,
+    supervisor::Watchdog,
     tls::Certificates,
 };
 use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
 use clap::Args;
 use log::Level;
+use sd_notify::NotifyState;
 use sockeye::{
     Error, Limits, LocalAddress, Server,
     dialect::Dialect,
@@ -149,23 +152,31 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let config = arguments.config();
     let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
     let limits = config.limits;
-    let settings = Settings { admin_password: Some(password.secret()), ..arguments.settings() };
+    let (sockets, passed): (Vec<_>, Vec<_>) = arguments.passed().map_err(unusable)?.into_iter().unzip();
+    let dialects: Vec<_> = arguments.dialects().chain(passed).collect();
+    let settings = Settings {
+        admin_password: Some(password.secret()),
+        listeners: dialects.clone(),
+        ..arguments.settings()
+    };
     let hub = Hub::with(&config, settings, identities);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
     let (file, count) = (layers.file.clone(), layers.of_the_file());
     let files = certificates.clone().filter(Certificates::are_files);
     let reads_again = file.is_some() || users.has_file() || files.is_some();
     let signals = signals::register(reads_again).map_err(deaf)?;
+    let drain_ms = arguments.drain_ms(!sockets.is_empty());
     let bound = match &certificates {
-        Some(certificates) => Server::bind_tls(config, certificates.server(), hub),
-        None => Server::bind(config, hub),
+        Some(certificates) => Server::bind_tls_with(config, certificates.server(), hub, sockets),
+        None => Server::bind_with(config, hub, sockets),
     };
-    let mut server = bound.map_err(|error| Failure::of(error, &layers))?;
+    let server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
-    signals::listen(signals, remote, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
+    let ending = signals::Ending { remote, drain_ms };
+    signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 
-    for (address, dialect) in server.addresses().iter().zip(arguments.dialects()) {
+    for (address, dialect) in server.addresses().iter().zip(dialects) {
         tell_address(voice, address, dialect, arguments.serves_pages());
     }
     let (connections, descriptors) = (server.connections_max(), server.descriptors_max());
@@ -178,8 +189,18 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     }
     users.tell(voice);
     password.tell(voice);
-    server.run().map_err(|error| Failure { code: FAILED, text: error.to_string() })?;
+    supervisor::tell(&[NotifyState::Ready]);
+    turn(server).map_err(|error| Failure { code: FAILED, text: error.to_string() })?;
     voice.say_in_log(Level::Info, "stopped", &[]);
+    Ok(())
+}
+
+/// Until it is stopped. The supervisor hears that it turns, if it wants to.
+fn turn(mut server: Server<Hub<Identities>>) -> Result<(), Error> {
+    let mut watchdog = Watchdog::from_environment();
+    while server.turn(watchdog.patience())? {
+        watchdog.turned();
+    }
     Ok(())
 }
 

@@ -1,13 +1,21 @@
 //! Signals, on a thread of their own: to stop, and to read settings, users and certificates again.
 
-use super::{FAILED, logging::Voice, reload::Reload};
+use super::{FAILED, logging::Voice, reload::Reload, supervisor};
 use log::Level;
+use sd_notify::NotifyState;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 use sockeye::Remote;
 use std::{io, process, thread};
+
+/// How the server is stopped.
+pub(super) struct Ending {
+    pub(super) remote: Remote,
+    /// How long those who are connected are served before, in milliseconds.
+    pub(super) drain_ms: u32,
+}
 
 /// From now on no signal that is listened to ends the process by itself. To be done before anybody can connect, who might
 /// send one. SIGHUP ends the process, as it does any, unless there is a file to be read again.
@@ -22,7 +30,7 @@ pub(super) fn register(reads_again: bool) -> io::Result<Signals> {
 /// The first signal to stop stops the server in order, the second one at once.
 pub(super) fn listen(
     mut signals: Signals,
-    remote: Remote,
+    ending: Ending,
     voice: Voice,
     mut reload: Option<Reload>,
 ) -> io::Result<()> {
@@ -30,7 +38,11 @@ pub(super) fn listen(
         let mut is_stopping = false;
         for signal in signals.forever() {
             match (signal, &mut reload) {
-                (SIGHUP, Some(reload)) => reload.read(voice),
+                (SIGHUP, Some(reload)) => {
+                    supervisor::tell_reloading();
+                    reload.read(voice);
+                    supervisor::tell(&[NotifyState::Ready]);
+                }
                 _ if is_stopping => {
                     voice.flush();
                     process::exit(i32::from(FAILED));
@@ -43,7 +55,11 @@ pub(super) fn listen(
                         "stopping",
                         &[("signal", if signal == SIGINT { "SIGINT" } else { "SIGTERM" }.into())],
                     );
-                    remote.shutdown();
+                    supervisor::tell(&[NotifyState::Stopping]);
+                    match ending.drain_ms {
+                        0 => ending.remote.shutdown(),
+                        within_ms => ending.remote.drain(within_ms),
+                    }
                 }
             }
         }
