@@ -242,6 +242,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These, for a server that runs with `running`: what its buffers and books were made for stays.
+    pub(crate) fn in_place_of(self, running: &Limits) -> Limits {
+        Limits {
+            read_bytes_max: running.read_bytes_max,
+            remote_commands_max: running.remote_commands_max,
+            connections_per_address_max: running.connections_per_address_max,
+            ..self.clamped()
+        }
+    }
+
     /// Checks that the limits make sense on their own and together.
     ///
     /// # Errors

@@ -91,6 +91,11 @@ impl Codecs {
         }
     }
 
+    /// Whoever has contexts keeps them.
+    pub(super) fn set_context_bytes_max(&mut self, context_bytes_max: u64) {
+        self.context_bytes_max = context_bytes_max;
+    }
+
     /// What a server answers to an offer, and what that means; `None` declines it. RFC 7692 §7.1
     pub(super) fn answer(&self, offer: &DeflateParameters) -> Option<(DeflateParameters, Agreed)> {
         let (ours, theirs) = (self.settings.window_bits_max, self.settings.peer_window_bits_max);

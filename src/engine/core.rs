@@ -10,7 +10,7 @@ use super::{
     topics::Topics,
 };
 use crate::{
-    config::Config,
+    config::{Config, Keepalive, Limits},
     conn::{Buffer, Commons, Connection, Ending, Fault, Role},
     time::{Now, Stamp, Tick},
     wire::{
@@ -177,6 +177,15 @@ impl Core {
     /// The next request is checked by these.
     pub(super) fn set_origins(&mut self, origins: Vec<String>) {
         self.origins = origins;
+    }
+
+    /// Deadlines that are nearer now are looked at when they are due, those that are further away when they were.
+    pub(super) fn set_limits(&mut self, now: Now, limits: Limits, keepalive: Keepalive) {
+        self.commons.set_limits(limits, keepalive);
+        for index in (0..self.peers.end()).filter(|&index| self.peers.is_occupied(index)).collect::<Vec<_>>()
+        {
+            self.schedule(now, index);
+        }
     }
 
     pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {

@@ -2,6 +2,7 @@
 
 use super::{Answer, Context, DialError};
 use crate::{
+    config::Limits,
     conn::{Fault, Message, Upgrade},
     wire::{close::CloseCode, handshake::Request, http_request::HttpRequest, response::Response},
 };
@@ -86,6 +87,9 @@ pub trait Handler {
 
     /// The connection is over, in whichever way.
     fn on_close(&mut self, _cx: &mut Context<'_>, _id: ConnId, _closed: &Closed<'_>) {}
+
+    /// Limits were set anew (`Server::set_limits`, `Remote::set_limits`), and these are in force.
+    fn on_limits(&mut self, _cx: &mut Context<'_>, _limits: &Limits) {}
 
     /// `Config::tick_ms` have passed again.
     fn on_tick(&mut self, _cx: &mut Context<'_>) {}

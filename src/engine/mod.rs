@@ -30,7 +30,7 @@ use self::{
     peers::flag,
 };
 use crate::{
-    config::Config,
+    config::{Config, Keepalive, Limits},
     conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Input, Place, Role, Step, Upgrade},
     time::{Now, Tick},
     wire::{close::CloseCode, frame::Opcode, handshake::Refusal, http_request::RequestHead},
@@ -131,6 +131,15 @@ impl<H: Handler> Engine<H> {
     /// Bytes of all buffers that connections hold.
     pub fn buffered_bytes(&self) -> usize {
         self.core.commons.pool.held_bytes()
+    }
+
+    /// Other limits and timers from now on; the handler is told (`Handler::on_limits`). What makes no sense in them is
+    /// brought to the nearest that does; what cannot change while connections are served, as `Server::set_limits` lists
+    /// it, stays as it is. Looks at each connection once.
+    pub fn set_limits(&mut self, now: Now, limits: Limits, keepalive: Keepalive) {
+        self.core.set_limits(now, limits, keepalive);
+        let limits = self.core.commons.limits;
+        self.act(now, |handler, cx| handler.on_limits(cx, &limits));
     }
 
     // ------------------------------------------------------------------ in

@@ -93,17 +93,32 @@ pub struct Counters {
     pub floods: u64,
 }
 
+fn bounds(limits: &ActionLimits) -> Bounds {
+    Bounds {
+        message_bytes_max: limits.json_message_bytes_max,
+        depth_max: limits.json_depth_max,
+        actions_max: limits.actions_per_message_max,
+        name_bytes_max: limits.name_bytes_max,
+        recipients_max: limits.recipients_max,
+    }
+}
+
+fn rate(limits: &ActionLimits) -> Rate {
+    Rate { per_second: limits.actions_per_second_max, burst: limits.actions_burst_max }
+}
+
 impl Core {
+    /// Other limits from now on. What is there already stays: members, names, and of history what the next message in
+    /// its place lets go.
+    pub(super) fn set_limits(&mut self, limits: ActionLimits) {
+        (self.bounds, self.rate, self.limits) = (bounds(&limits), rate(&limits), limits);
+        self.gatherings.archive.set_limits(&limits);
+    }
+
     pub(super) fn new(limits: ActionLimits, settings: Settings) -> Core {
         Core {
-            bounds: Bounds {
-                message_bytes_max: limits.json_message_bytes_max,
-                depth_max: limits.json_depth_max,
-                actions_max: limits.actions_per_message_max,
-                name_bytes_max: limits.name_bytes_max,
-                recipients_max: limits.recipients_max,
-            },
-            rate: Rate { per_second: limits.actions_per_second_max, burst: limits.actions_burst_max },
+            bounds: bounds(&limits),
+            rate: rate(&limits),
             gatherings: Gatherings::new(Archive::new(&limits)),
             limits,
             settings,

@@ -45,7 +45,7 @@ use self::{
     quota::Verdict,
 };
 use crate::{
-    config::Config,
+    config::{Config, Limits},
     conn::{Message, Upgrade},
     dialect::{
         Dialect,
@@ -413,6 +413,10 @@ impl<A: Application> Handler for Hub<A> {
             Some(dialect) => self.read(cx, id, dialect, message),
             None => self.decide(cx, id, message),
         }
+    }
+
+    fn on_limits(&mut self, _: &mut Context<'_>, limits: &Limits) {
+        self.core.set_limits(limits.actions);
     }
 
     fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {

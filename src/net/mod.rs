@@ -20,7 +20,7 @@ use self::{
     socket::{Holder, Listener, Room, Shown, Socket},
 };
 use crate::{
-    config::Config,
+    config::{Config, Keepalive, Limits},
     conn::Input,
     engine::{ConnId, Context, Engine, Handler},
     error::Error,
@@ -222,15 +222,7 @@ impl<H: Handler> Server<H> {
         mut listeners: Vec<Listener>,
     ) -> Result<Server<H>, Error> {
         let descriptors_max = os::raise_descriptor_limit();
-        let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
-        let limits = &mut config.limits;
-        limits.connections_max = match limits.connections_max {
-            0 => affordable,
-            wanted => wanted.min(affordable),
-        };
-        if limits.buffered_bytes_max == 0 {
-            limits.buffered_bytes_max = os::memory_bytes() / 4;
-        }
+        resolve(&mut config.limits, descriptors_max);
         let poll = Poll::new().map_err(Error::Loop)?;
         for (i, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - i)).map_err(Error::Loop)?;
@@ -314,6 +306,27 @@ impl<H: Handler> Server<H> {
         self.stop = Stop::Draining { unlisten, by };
     }
 
+    /// Other limits and timers from now on, for those who are connected too; the handler is told by `Handler::on_limits`.
+    /// `read_bytes_max`, `remote_commands_max` and `connections_per_address_max` stay as they are: buffers and books were
+    /// made for them. Nobody is closed for a limit that was lowered until something comes or goes that is above it.
+    ///
+    /// # Errors
+    /// When a limit makes no sense: all stay as they are.
+    pub fn set_limits(&mut self, limits: Limits, keepalive: Keepalive) -> Result<(), Error> {
+        limits.validate()?;
+        self.now = self.clock.now();
+        self.take_limits(limits, keepalive);
+        self.obey();
+        self.flush();
+        Ok(())
+    }
+
+    fn take_limits(&mut self, mut limits: Limits, keepalive: Keepalive) {
+        resolve(&mut limits, self.descriptors_max);
+        (self.closing_ms_max, self.connections_max) = (limits.closing_ms_max, limits.connections_max);
+        self.engine.set_limits(self.now, limits, keepalive);
+    }
+
     /// Lets `act` do, between two turns, what a handler's call could: dial, for one. What it sends is written at once,
     /// as far as sockets take it.
     ///
@@ -385,6 +398,18 @@ impl<H: Handler> Server<H> {
     /// Connections it takes at a time: `Limits::connections_max`, or what the descriptors allow.
     pub fn connections_max(&self) -> u32 {
         self.connections_max
+    }
+}
+
+/// The limits that are what the machine allows, where none was set.
+fn resolve(limits: &mut Limits, descriptors_max: u32) {
+    let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
+    limits.connections_max = match limits.connections_max {
+        0 => affordable,
+        wanted => wanted.min(affordable),
+    };
+    if limits.buffered_bytes_max == 0 {
+        limits.buffered_bytes_max = os::memory_bytes() / 4;
     }
 }
 

@@ -304,7 +304,15 @@ impl<H: Handler> Server<H> {
         // No more than were allowed to wait: others may go on adding while we work.
         for _ in 0..EVENTS_MAX {
             let Some(command) = remote.next() else { break };
+            let command = match command {
+                RemoteCommand::Limits(limits) => {
+                    self.take_limits(limits.0, limits.1);
+                    continue;
+                }
+                command => command,
+            };
             self.engine.act(self.now, |_, cx| match command {
+                RemoteCommand::Limits(_) => {}
                 RemoteCommand::Send(id, message) => {
                     cx.send(id, message.as_message());
                 }

@@ -3,7 +3,7 @@
 use super::{REQUEST, RESPONSE, entropy, show};
 use sockeye::{
     Answer, Cause, Closed, Command, Config, ConnId, Context, DialError, Endpoint, Engine, Handler,
-    HttpRequest, Input, Lost, Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
+    HttpRequest, Input, Keepalive, Limits, Lost, Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
 };
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -434,6 +434,12 @@ impl Drive {
         self.obey();
         self.wake();
         result
+    }
+
+    pub fn set_limits(&mut self, limits: Limits, keepalive: Keepalive) -> &mut Drive {
+        self.engine.set_limits(self.now, limits, keepalive);
+        self.obey();
+        self.wake()
     }
 
     pub fn shutdown(&mut self) -> &mut Drive {
