@@ -87,7 +87,7 @@ impl Files {
                  outbox_bytes_max = {outbox_bytes_max}\ndeflate_context_bytes_max = \"16MiB\"\n\
                  [actions]\nactions_per_second_max = {actions_per_second_max}\nactions_burst_max = 2000\n\
                  history_messages_max = 50\nhistory_total_bytes_max = \"1MiB\"\n\
-                 [timers]\nping_after_ms = {ping_after_ms}\npong_within_ms = 3000\nhandshake_ms_max = 3000\n\
+                 [timers]\nping_after_ms = {ping_after_ms}\npong_within_ms = 5000\nhandshake_ms_max = 6000\n\
                  message_idle_ms_max = {message_idle_ms_max}\noutbox_stall_ms_max = 3000\nclosing_ms_max = 2000\n\
                  linger_ms_max = 700\n"
             ),

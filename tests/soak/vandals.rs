@@ -63,7 +63,7 @@ const DEEDS: [(&str, usize, Act); 19] = [
 ];
 
 /// How long a socket of theirs waits. Longer than any limit of the server.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub fn start(
     number: usize,
@@ -418,7 +418,7 @@ impl Vandal {
             if wire.write(&[byte]).is_err() || self.stop.load(Relaxed) {
                 return Ok(Ok("was dropped"));
             }
-            thread::sleep(Duration::from_millis(40));
+            thread::sleep(Duration::from_millis(50));
         }
         match wire.head() {
             Ok(head) if head.starts_with("HTTP/1.1 408") || head.starts_with("HTTP/1.1 503") => {
