@@ -24,6 +24,9 @@ pub struct Books {
     pub heard_bytes: Count,
     /// Of what was heard, what was held against what had to come: echoes, and numbers in the place they must have.
     pub checked: Count,
+    /// The longest that one of them took, in milliseconds.
+    pub slowest_opening: Count,
+    pub slowest_closing: Count,
     /// Deeds of vandals, and connections that they made.
     pub deeds: Count,
     pub intrusions: Count,
@@ -51,6 +54,10 @@ const SHOWN_MAX: usize = 100;
 impl Count {
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);
+    }
+
+    pub fn at_least(&self, n: u64) {
+        self.0.fetch_max(n, Relaxed);
     }
 
     pub fn get(&self) -> u64 {

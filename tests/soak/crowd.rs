@@ -82,6 +82,7 @@ struct Visitor {
     number: u64,
     is_secure: bool,
     part: Box<dyn Part>,
+    dialled_at: Instant,
     stage: Stage,
     /// It has failed, and is told of no more.
     is_wrong: bool,
@@ -212,7 +213,9 @@ impl Crowd {
         if self.visitors.len() <= id.index() {
             self.visitors.resize_with(id.index() + 1, || None);
         }
-        let visitor = Visitor { id, number, is_secure, part, stage: Stage::Dialling, is_wrong: false };
+        let dialled_at = Instant::now();
+        let stage = Stage::Dialling;
+        let visitor = Visitor { id, number, is_secure, part, dialled_at, stage, is_wrong: false };
         self.visitors[id.index()] = Some(visitor);
     }
 
@@ -297,6 +300,7 @@ impl Handler for Crowd {
         self.books.opened.add(1);
         self.with(id, |crowd, visitor| {
             let mut says = std::mem::take(&mut crowd.says);
+            crowd.books.slowest_opening.at_least(visitor.dialled_at.elapsed().as_millis() as u64);
             visitor.part.greet(&mut crowd.dice, &mut says);
             crowd.send(cx, id, &mut says);
             crowd.says = says;
@@ -332,7 +336,8 @@ impl Handler for Crowd {
         if let Some(mut visitor) = self.visitors[id.index()].take() {
             self.books.ended.add(1);
             self.books.end("visit: was not let in");
-            self.blame(&mut visitor, &format!("is not let in: {error}"));
+            let after = visitor.dialled_at.elapsed().as_millis();
+            self.blame(&mut visitor, &format!("is not let in after {after} ms: {error}"));
             self.dials_at = Instant::now() + Duration::from_millis(200);
         }
     }
@@ -341,6 +346,9 @@ impl Handler for Crowd {
         let Some(mut visitor) = self.visitors[id.index()].take() else { return };
         self.books.ended.add(1);
         let name = visitor.part.name();
+        if let Stage::Closing { since, .. } = visitor.stage {
+            self.books.slowest_closing.at_least(since.elapsed().as_millis() as u64);
+        }
         match (visitor.stage, closed.cause) {
             (Stage::Closing { code, .. }, Cause::Local) if closed.was_clean && closed.code.get() == code => {
                 self.books.end(format!("{name}: left, and was answered"));
@@ -352,7 +360,13 @@ impl Handler for Crowd {
             (stage, cause) => {
                 self.books.end(format!("{name}: ended otherwise"));
                 let (code, reason) = (closed.code.get(), closed.reason);
-                self.blame(&mut visitor, &format!("{stage:?} ended with {code} {reason:?}: {cause:?}"));
+                let stage = match stage {
+                    Stage::Closing { since, .. } => {
+                        format!("closes since {} ms", since.elapsed().as_millis())
+                    }
+                    stage => format!("{stage:?}"),
+                };
+                self.blame(&mut visitor, &format!("{stage}, and ended with {code} {reason:?}: {cause:?}"));
             }
         }
     }

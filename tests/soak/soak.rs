@@ -398,6 +398,11 @@ impl Soak {
             books.heard.get(),
             books.checked.get()
         ));
+        line(format!(
+            "slowest visit: {} ms to be let in, {} ms until its Close was answered",
+            books.slowest_opening.get(),
+            books.slowest_closing.get()
+        ));
         if let [was, is] = rests {
             let grown = |before: u64, after: u64| (after as f64 / before.max(1) as f64 - 1.0) * 100.0;
             line(format!(

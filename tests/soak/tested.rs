@@ -88,6 +88,8 @@ impl Tested {
                 command.env_remove(name);
             }
         }
+        // As dist/sockeye.service has it, and for the same reason: see docs/operations.md, Memory.
+        command.env("MALLOC_MMAP_THRESHOLD_", "65536").env("MALLOC_TRIM_THRESHOLD_", "131072");
         // In a group of its own: the terminal's Ctrl-C is for us, who end it in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child =
