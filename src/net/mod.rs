@@ -170,7 +170,7 @@ impl<H: Handler> Server<H> {
         Server::bind_all(config, &Some(tls), handler, Vec::new())
     }
 
-    /// [`Server::bind_tls`] and [`Server::bind_with`] in one. On `sockets` no TLS is spoken.
+    /// [`Server::bind_tls`] and [`Server::bind_with`] in one. Of `sockets`, TLS is spoken on those that say so.
     ///
     /// # Errors
     /// As [`Server::bind_with`].
@@ -193,7 +193,7 @@ impl<H: Handler> Server<H> {
         config.limits.validate()?;
         config.deflate.validate()?;
         let bound = config.listen.iter().map(|address| Listener::bind(address, config.reuse_port, tls));
-        let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket).map_err(Error::Loop));
+        let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket, tls));
         let listeners = bound.chain(adopted).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::NoAddress);

@@ -165,6 +165,14 @@ pub enum ListeningSocket {
     Tcp(std::net::TcpListener),
     /// A Unix-domain socket; its file stays when the server ends.
     Unix(std::os::unix::net::UnixListener),
+    /// TCP, on which TLS is spoken: `Server::bind_tls_with`.
+    Tls(std::net::TcpListener),
+}
+
+fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+    Ok(TcpListener::from_std(listener))
 }
 
 /// Connections that wait to be accepted, at most. mio's own listener would have 128: too few for a burst.
@@ -200,16 +208,21 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already.
-    pub(super) fn adopt(socket: ListeningSocket) -> io::Result<Listener> {
+    pub(super) fn adopt(socket: ListeningSocket, tls: &Shown) -> Result<Listener, Error> {
         match socket {
             ListeningSocket::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
-                Ok(Listener::Tcp(TcpListener::from_std(listener), Holder::Passed))
+                Ok(Listener::Tcp(adopt_tcp(listener).map_err(Error::Loop)?, Holder::Passed))
+            }
+            ListeningSocket::Tls(listener) => {
+                let address =
+                    listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+                let adopt = || adopt_tcp(listener);
+                Listener::under_tls(&format!("tls:{address}"), Holder::Passed, tls, adopt)
             }
             ListeningSocket::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+                listener.set_nonblocking(true).map_err(Error::Loop)?;
+                let address = listener.local_addr().map_err(Error::Loop)?;
+                let path = address.as_pathname().map(Path::to_owned).unwrap_or_default();
                 Ok(Listener::Unix(UnixListener::from_std(listener), path, Holder::Passed))
             }
         }

@@ -37,7 +37,8 @@ const DRAIN_MS: u32 = 1_000;
 pub(in crate::cli) struct Arguments {
     /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the
     /// dialect spoken there (actions, envelope, chat, room, echo or auto; auto if none is given). Port 0 asks for a free
-    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=. May be
+    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=; both with tls: in front
+    /// for TLS. May be
     /// given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
@@ -234,22 +235,31 @@ impl Arguments {
 
     /// The sockets that were passed and are asked for, and what is spoken at each.
     pub(super) fn passed(&self) -> Result<Vec<(ListeningSocket, Option<Dialect>)>, String> {
+        let mut wanted: Vec<_> =
+            self.listen.iter().filter_map(|listen| Some((listen.passed()?, listen.dialect))).collect();
         // Those with a name first: `systemd` is the rest.
-        let named = self.listen.iter().filter_map(|listen| match &listen.place {
-            Place::Named(name) => Some((Some(name.as_str()), listen.dialect)),
-            _ => None,
-        });
-        let rest = self.listen.iter().filter(|listen| matches!(listen.place, Place::Passed));
-        let wanted: Vec<_> = named.chain(rest.map(|listen| (None, listen.dialect))).collect();
+        wanted.sort_by_key(|((name, _), _)| name.is_none());
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let mut passed = Passed::from_environment();
         let mut sockets = Vec::new();
-        for (name, dialect) in wanted {
-            sockets.extend(passed.take(name)?.into_iter().map(|socket| (socket, dialect)));
+        for ((name, under_tls), dialect) in wanted {
+            sockets.extend(passed.take(name, under_tls)?.into_iter().map(|socket| (socket, dialect)));
         }
         Ok(sockets)
+    }
+
+    /// Where TLS is to be spoken, as far as it is given here.
+    pub(super) fn listens_for_tls(&self) -> Vec<String> {
+        let under_tls = self.listen.iter().filter_map(|listen| match &listen.place {
+            Place::Bind(address) => address.starts_with("tls:").then(|| address.clone()),
+            Place::Passed { name, under_tls } => {
+                let place = name.as_ref().map_or_else(|| "systemd".to_owned(), |name| format!("fd:{name}"));
+                under_tls.then(|| format!("tls:{place}"))
+            }
+        });
+        under_tls.collect()
     }
 
     /// How long to drain, in milliseconds.
@@ -273,17 +283,25 @@ struct Address {
 enum Place {
     /// An address to be bound.
     Bind(String),
-    /// Sockets that were passed by this name.
-    Named(String),
-    /// All others that were passed.
-    Passed,
+    /// Sockets that were passed: those of this name, or all others; and whether TLS is spoken there.
+    Passed { name: Option<String>, under_tls: bool },
 }
 
 impl Place {
     fn address(&self) -> Option<String> {
         match self {
             Place::Bind(address) => Some(address.clone()),
-            Place::Named(_) | Place::Passed => None,
+            Place::Passed { .. } => None,
+        }
+    }
+}
+
+impl Address {
+    /// The name of the sockets that are to be passed, if it has one, and whether TLS is spoken there.
+    fn passed(&self) -> Option<(Option<&str>, bool)> {
+        match &self.place {
+            Place::Passed { name, under_tls } => Some((name.as_deref(), *under_tls)),
+            Place::Bind(_) => None,
         }
     }
 }
@@ -297,10 +315,12 @@ impl FromStr for Address {
             "auto" => None,
             name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
         };
-        let place = match address.strip_prefix("fd:") {
+        let (under_tls, passed) =
+            address.strip_prefix("tls:").map_or((false, address), |passed| (true, passed));
+        let place = match passed.strip_prefix("fd:") {
             Some("") => return Err("fd: is followed by a name".to_owned()),
-            Some(name) => Place::Named(name.to_owned()),
-            None if address == "systemd" => Place::Passed,
+            Some(name) => Place::Passed { name: Some(name.to_owned()), under_tls },
+            None if passed == "systemd" => Place::Passed { name: None, under_tls },
             None => {
                 address.parse::<Listen>().map_err(|error| error.to_string())?;
                 Place::Bind(address.to_owned())

@@ -116,7 +116,7 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
     let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
-    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
@@ -150,7 +150,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let password = Password::find(&arguments.identity).map_err(unusable)?;
 
     let config = arguments.config();
-    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
+    let certificates = Certificates::find(&arguments.tls, &arguments.listens_for_tls()).map_err(unusable)?;
     let limits = config.limits;
     let (sockets, passed): (Vec<_>, Vec<_>) = arguments.passed().map_err(unusable)?.into_iter().unzip();
     let dialects: Vec<_> = arguments.dialects().chain(passed).collect();
