@@ -9,6 +9,8 @@ mod duo;
 mod closing;
 #[path = "rfc6455/dialling.rs"]
 mod dialling;
+#[path = "rfc6455/draining.rs"]
+mod draining;
 #[path = "rfc6455/echo.rs"]
 mod echo;
 #[path = "rfc6455/engine.rs"]

@@ -308,6 +308,16 @@ impl Context<'_> {
         self.core.commands.push_back(super::Command::Shutdown);
     }
 
+    /// Drains the server: as `Server::drain`, within [`Limits::drain_ms`](crate::Limits).
+    pub fn drain(&mut self) {
+        self.core.commands.push_back(super::Command::Drain);
+    }
+
+    /// Whether the server drains or stops: who connects only now is better served elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining()
+    }
+
     /// From now on frames of others go out with this peer's own, in one write and in their order.
     fn hears_others(&mut self, index: u32) {
         self.settle_reply_of(index);

@@ -5,6 +5,7 @@ use super::{
     Command, ConnId, DialError, Fanout, PeerInfo,
     calls::Unwound,
     dial::Dialling,
+    drain::Drain,
     peers::{Peers, flag},
     timers::Wheel,
     topics::Topics,
@@ -38,6 +39,7 @@ pub(super) struct Core {
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
     pub(super) stopping: bool,
+    pub(super) drain: Drain,
     /// Where those are to lead that were dialled and are not connected.
     pub(super) dialling: HashMap<u32, Dialling>,
     /// Connections that are held only to be told that there are too many.
@@ -99,6 +101,7 @@ impl Core {
             tick_ms: config.tick_ms,
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
             stopping: false,
+            drain: Drain::No,
             refused: 0,
             dirty: VecDeque::new(),
             round: usize::MAX,

@@ -8,6 +8,7 @@ mod context;
 mod core;
 mod delivery;
 mod dial;
+mod drain;
 mod handler;
 mod http;
 mod outbox;
@@ -52,8 +53,12 @@ pub enum Command {
     Close(ConnId),
     /// Read again, if a read was left out because [`Engine::wants_read`] said so: no new edge will tell.
     Read(ConnId),
+    /// Read until nothing more has come for now, and say [`Engine::handle_read_out`]: it is to be closed behind that.
+    ReadOut(ConnId),
     /// A handler asks that the server stop.
     Shutdown,
+    /// A handler asks that the server drain within `Limits::drain_ms`.
+    Drain,
 }
 
 /// Bytes to write to one peer, in order: one `write` where `second` is empty, else one `writev`.
@@ -323,27 +328,19 @@ impl<H: Handler> Engine<H> {
             self.core.next_tick = Some(now.tick.after(self.core.tick_ms));
             self.call(now, NOBODY, |handler, cx| handler.on_tick(cx));
         }
+        if self.core.next_batch().is_some_and(|at| at <= now.tick) {
+            self.core.leave(now);
+        }
         self.settle(now);
     }
 
-    /// Stops: each open connection is closed with 1001, each handshake refused with 503; no new one is accepted.
+    /// Stops: each open connection is closed with 1001, or as [`Engine::handle_drain`] says if that came before, and each
+    /// handshake refused with 503; no new one is accepted.
     pub fn handle_shutdown(&mut self, now: Now) {
         self.core.stopping = true;
         for index in 0..self.core.peers.end() {
-            if !self.core.peers.is_occupied(index) {
-                continue;
-            }
-            match self.core.peers[index].conn.state() {
-                // A server that was dialled is owed no answer.
-                ConnectionState::Handshake
-                    if self.dial_failed(now, index, &DialError::Lost(Lost::Stopped)) => {}
-                ConnectionState::Handshake => {
-                    self.core.refuse(now, index, &Refusal::Unavailable("the server is stopping"));
-                }
-                _ => {
-                    self.core.close(now, index, CloseCode::GOING_AWAY, "the server is stopping");
-                    self.core.end_if_written(now, index);
-                }
+            if self.core.peers.is_occupied(index) {
+                self.send_off(now, index);
             }
         }
         self.settle(now);
@@ -463,7 +460,7 @@ impl<H: Handler> Engine<H> {
 
     /// When to call [`Engine::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        [self.core.wheel.next(), self.core.next_tick].into_iter().flatten().min()
+        [self.core.wheel.next(), self.core.next_tick, self.core.next_batch()].into_iter().flatten().min()
     }
 
     // ------------------------------------------------------------------ what steps lead to

@@ -359,6 +359,20 @@ fn bind_tcp(address: SocketAddr, holder: Holder) -> io::Result<TcpListener> {
     Ok(TcpListener::from_std(socket.into()))
 }
 
+/// Whether some socket listens on an address of this machine that none of ours does any more.
+///
+/// Asked by binding another one, which is gone at once: with SO_REUSEADDR connections do not stand in its way, but a
+/// listener does. To connect would be noticed over there, and might wait.
+pub(super) fn is_listened_on(address: SocketAddr) -> bool {
+    let bind = || {
+        let domain = socket2::Domain::for_address(address);
+        let probe = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())
+    };
+    bind().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
 /// The first address of a name that can be listened on.
 fn bind_name(name: &str, holder: Holder) -> io::Result<TcpListener> {
     let mut tried = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));

@@ -4,7 +4,7 @@ use super::{
     EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
     dial::DIALS,
     remote::RemoteCommand,
-    socket::{Holder, Listener, Room, Socket},
+    socket::{self, Holder, Listener, Room, Socket},
 };
 use crate::{
     engine::{Command, ConnId, DialError, Handler, Lost, PeerInfo},
@@ -19,6 +19,8 @@ use std::{io, time::Duration};
 const ACCEPTS_MAX: usize = 256;
 /// Pause before accepting again when the process or the machine is out of descriptors or memory.
 const ACCEPT_PAUSE_MS: u32 = 100;
+/// Reads of one that is to be closed: what had come, but not what a flood of it goes on to bring.
+const READS_OUT_MAX: u8 = 64;
 
 impl<H: Handler> Server<H> {
     /// Waits at most `timeout` (`None`: as long as it takes) for something to do, and does it. False once the
@@ -89,6 +91,7 @@ impl<H: Handler> Server<H> {
             if self.engine.id_at(id.index) == Some(id) {
                 self.slots[id.index()].resumed = false;
                 self.read(id);
+                self.read_out(id);
             }
         }
         self.resumed_before = resumed;
@@ -104,9 +107,21 @@ impl<H: Handler> Server<H> {
                 for number in 0..self.listeners.len() {
                     self.accept_all(number, Holder::Group);
                 }
+                let shared: Vec<_> = self
+                    .listeners
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, place)| place.is_some().then_some(i))
+                    .collect();
                 self.unlisten(|_| true);
-                self.stop = Stop::Draining { unlisten: None, by };
-            } else if unlisten.is_none() && (by <= self.now.tick || self.engine.connections() == 0) {
+                for number in shared {
+                    let ip = self.addresses[number].ip();
+                    self.taken_over[number] = ip.is_some_and(socket::is_listened_on);
+                }
+                self.leave(by);
+            } else if unlisten.is_none()
+                && (self.engine.connections() == 0 || self.engine.is_drained() && self.reading_out == 0)
+            {
                 self.shutdown();
             }
         }
@@ -290,6 +305,30 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    fn begin_reading_out(&mut self, id: ConnId) {
+        let slot = self.slot(id);
+        if slot.socket.is_none() {
+            return self.engine.handle_read_out(self.now, id); // it is being dialled
+        }
+        slot.reads_left = READS_OUT_MAX;
+        self.reading_out += 1;
+        self.resume_later(id);
+    }
+
+    /// One that is to be closed was read: perhaps there is nothing more.
+    fn read_out(&mut self, id: ConnId) {
+        let slot = &mut self.slots[id.index()];
+        if slot.reads_left == 0 {
+            return;
+        }
+        slot.reads_left = if slot.resumed { slot.reads_left - 1 } else { 0 };
+        if slot.reads_left == 0 {
+            self.reading_out -= 1;
+            self.engine.handle_read_out(self.now, id);
+            self.obey();
+        }
+    }
+
     fn resume_later(&mut self, id: ConnId) {
         let slot = &mut self.slots[id.index()];
         if !slot.resumed && slot.socket.is_some() {
@@ -398,6 +437,9 @@ impl<H: Handler> Server<H> {
                         Some(socket) => socket.end(&mut self.room),
                         None => self.dials.forget(id),
                     }
+                    if self.slots[id.index()].reads_left > 0 {
+                        self.reading_out -= 1;
+                    }
                     self.slots[id.index()] = Slot::default();
                 }
                 Command::Read(id) => {
@@ -405,7 +447,9 @@ impl<H: Handler> Server<H> {
                         self.resume_later(id);
                     }
                 }
+                Command::ReadOut(id) => self.begin_reading_out(id),
                 Command::Shutdown => self.remote.shutdown(),
+                Command::Drain => self.remote.drain(self.drain_ms),
             }
         }
     }

@@ -224,7 +224,7 @@ pub enum Refusal {
         /// Header lines a head may have.
         limit: u32,
     },
-    /// 503: a limit on connections is reached, or the server stops.
+    /// 503, with `Retry-After: 1`: a limit on connections is reached, or the server stops.
     Unavailable(&'static str),
     /// 505: the HTTP version is not 1.1.
     HttpVersion,
@@ -236,6 +236,9 @@ pub enum Refusal {
         reason: String,
     },
 }
+
+/// Seconds after which to try again what was not possible at the moment.
+const RETRY_AFTER_S: &str = "1";
 
 impl Refusal {
     /// A refusal with a status and a line of one's own.
@@ -289,6 +292,7 @@ impl Refusal {
                 put_header("Upgrade", "websocket", out);
                 put_header("Sec-WebSocket-Version", "13", out);
             }
+            Refusal::Unavailable(_) => put_header("Retry-After", RETRY_AFTER_S, out), // RFC 9110 §10.2.3
             _ => {}
         }
         // RFC 9110 §7.8: a sender of Upgrade lists it in Connection too.

@@ -169,6 +169,10 @@ pub struct Drive {
     dials: VecDeque<(ConnId, Endpoint)>,
     /// A handler asked that the server stop.
     pub shutdown_asked: bool,
+    /// A handler asked that it drain.
+    pub drain_asked: bool,
+    /// What has arrived from these is to be read before they are closed.
+    reading_out: Vec<ConnId>,
     /// The test is about a handler that panics: in all others that is a failed assertion of [`Script`], or of the test.
     pub may_panic: bool,
 }
@@ -212,6 +216,8 @@ impl Drive {
             wires: BTreeMap::new(),
             dials: VecDeque::new(),
             shutdown_asked: false,
+            drain_asked: false,
+            reading_out: Vec::new(),
             may_panic: false,
         }
     }
@@ -344,7 +350,13 @@ impl Drive {
             }
             self.flush();
             if !moved && self.wires.values().all(|wire| !wire.writable) {
-                return self;
+                if self.reading_out.is_empty() {
+                    return self;
+                }
+                for id in std::mem::take(&mut self.reading_out) {
+                    self.engine.handle_read_out(self.now, id);
+                    self.obey();
+                }
             }
         }
     }
@@ -413,7 +425,10 @@ impl Drive {
                     assert!(!std::mem::replace(&mut wire.closed, true), "{id} is closed twice");
                 }
                 Command::Read(id) => assert!(!self.wire(id).closed, "{id} is to be read, a dead id"),
+                // `wake` reads what has arrived, and then there is nothing more.
+                Command::ReadOut(id) => self.reading_out.push(id),
                 Command::Shutdown => self.shutdown_asked = true,
+                Command::Drain => self.drain_asked = true,
             }
         }
     }
@@ -446,6 +461,23 @@ impl Drive {
         self.engine.handle_shutdown(self.now);
         self.obey();
         self.wake()
+    }
+
+    /// A drain begins; who came by listener 0 is told that somebody else serves it, or not.
+    pub fn drain(&mut self, within_ms: u32, taken_over: bool) -> &mut Drive {
+        self.engine.handle_drain(self.now, within_ms, &[taken_over]);
+        self.obey();
+        self.wake()
+    }
+
+    /// It is about to begin.
+    pub fn drain_ahead(&mut self) -> &mut Drive {
+        self.engine.handle_drain_ahead(self.now);
+        self.wake()
+    }
+
+    pub fn is_drained(&self) -> bool {
+        self.engine.is_drained()
     }
 
     pub fn abort(&mut self) -> &mut Drive {

@@ -20,18 +20,15 @@ use std::{path::PathBuf, str::FromStr};
 
 /// Where it listens when nothing else is said.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
-/// How long to drain where somebody takes over.
-const DRAIN_MS: u32 = 1_000;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Sizes are in bytes and may end in KiB, MiB or GiB; times are in milliseconds.\n\n\
                         Dialects: actions, envelope, chat, room, echo, or auto (the default): a first message that is a \
                         JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
-                        SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
-                        answered or 5 s have passed; a second signal exits at once. With --reuse-port, and on sockets that \
-                        were passed, those who are connected are served for --drain-ms before. SIGHUP: read --config, \
-                        --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
+                        SIGINT or SIGTERM: stop accepting, close every connection in turn within --drain-ms, with 1001, or \
+                        1012 where a successor has the address (--reuse-port) or the socket (systemd), exit 0 when all have \
+                        answered or 5 s more have passed; a second signal exits at once. SIGHUP: read --config, --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
@@ -47,11 +44,6 @@ pub(in crate::cli) struct Arguments {
     /// while this one still serves: start it, then send SIGTERM to this one.
     #[arg(long)]
     reuse_port: bool,
-
-    /// How long to serve those who are connected, after new connections are left to a successor, in milliseconds.
-    /// [default: 1000 with --reuse-port and on sockets that were passed, else 0]
-    #[arg(long, value_name = "MS")]
-    drain_ms: Option<u32>,
 
     /// An origin whose pages may connect, such as https://example.com; any may when none is given. Others get 403.
     /// May be given several times.
@@ -260,11 +252,6 @@ impl Arguments {
             }
         });
         under_tls.collect()
-    }
-
-    /// How long to drain, in milliseconds.
-    pub(super) fn drain_ms(&self, has_passed: bool) -> u32 {
-        self.drain_ms.unwrap_or(if self.reuse_port || has_passed { DRAIN_MS } else { 0 })
     }
 
     pub(super) fn serves_pages(&self) -> bool {

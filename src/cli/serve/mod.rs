@@ -20,7 +20,7 @@ use self::{
     logging::Voice,
     reload::Reload,
     secrets::Password,
-    supervisor::Watchdog,
+    supervisor::{Farewell, Watchdog},
     tls::Certificates,
 };
 use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
@@ -165,7 +165,6 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let files = certificates.clone().filter(Certificates::are_files);
     let reads_again = file.is_some() || users.has_file() || files.is_some();
     let signals = signals::register(reads_again).map_err(deaf)?;
-    let drain_ms = arguments.drain_ms(!sockets.is_empty());
     let bound = match &certificates {
         Some(certificates) => Server::bind_tls_with(config, certificates.server(), hub, sockets),
         None => Server::bind_with(config, hub, sockets),
@@ -173,7 +172,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
-    let ending = signals::Ending { remote, drain_ms };
+    let ending = signals::Ending { remote, drain_ms: limits.drain_ms };
     signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 
     for (address, dialect) in server.addresses().iter().zip(dialects) {
@@ -198,8 +197,12 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
 fn turn(mut server: Server<Hub<Identities>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
+    let mut farewell = Farewell::default();
     while server.turn(watchdog.patience())? {
         watchdog.turned();
+        if server.is_draining() {
+            farewell.tell(server.connections());
+        }
     }
     Ok(())
 }

@@ -103,3 +103,20 @@ impl Watchdog {
         }
     }
 }
+
+/// What the supervisor shows of a drain: how many are still connected (`systemctl status`).
+#[derive(Default)]
+pub(super) struct Farewell {
+    told: Option<(Instant, usize)>,
+}
+
+impl Farewell {
+    /// Says so when it has changed, five times a second at most.
+    pub(super) fn tell(&mut self, connections: usize) {
+        const EVERY: Duration = Duration::from_millis(200);
+        if self.told.is_none_or(|(at, told)| told != connections && at.elapsed() >= EVERY) {
+            self.told = Some((Instant::now(), connections));
+            tell(&[NotifyState::Status(&format!("draining, {connections} connections"))]);
+        }
+    }
+}
