@@ -76,7 +76,10 @@ pub mod net;
 pub mod time;
 pub mod wire;
 
-pub use config::{ActionLimits, Config, Deflate, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
+pub use config::{
+    ActionLimits, Config, Deflate, ForwardedHeader, InvalidLimit, InvalidListen, InvalidNetwork, Keepalive,
+    Limits, Listen, Network,
+};
 pub use conn::{
     ClientRequest, Commons, Connection, ConnectionState, Ending, Expired, Fault, Head, Incoming, Input,
     Message, Role, Step, Upgrade,
