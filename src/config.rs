@@ -460,7 +460,8 @@ impl Default for Keepalive {
     }
 }
 
-/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`; `tls:host:port` or `tls:[v6]:port` for TLS.
+/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`; `tls:host:port` or `tls:[v6]:port` for TLS; with
+/// `proxy:` in front of any of these for proxies that speak the PROXY protocol.
 ///
 /// ```
 /// use sockeye::Listen;
@@ -479,6 +480,14 @@ pub enum Listen {
     TlsIp(SocketAddr),
     /// The same, for a host name and port.
     TlsName(String),
+    /// One of those, where each connection begins with a header of the PROXY protocol (version 1 of up to 107 bytes, or 2
+    /// of up to 536), in front of TLS where that is spoken. Needs the feature `proxy`.
+    ///
+    /// What the header says is believed: from [`Config::trusted_proxies`], and from whoever can connect to a Unix-domain
+    /// socket. Anybody else is dropped before a byte is read, and so is one whose header is malformed or takes longer than
+    /// `Limits::handshake_ms_max`; the handler hears of it, `Handler::on_turned_away`. LOCAL, UNKNOWN and what is no IP
+    /// address leave the peer's own address as it is.
+    Proxied(Box<Listen>),
 }
 
 impl FromStr for Listen {
@@ -486,6 +495,12 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, InvalidListen> {
         let invalid = || InvalidListen(text.to_owned());
+        if let Some(inner) = text.strip_prefix("proxy:") {
+            return match inner.parse() {
+                Err(_) | Ok(Listen::Proxied(_)) => Err(invalid()),
+                Ok(inner) => Ok(Listen::Proxied(Box::new(inner))),
+            };
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(invalid()) } else { Ok(Listen::Unix(path.into())) };
         }
@@ -512,7 +527,8 @@ impl fmt::Display for InvalidListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH; before it tls: for TLS",
+            "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH; before it tls: for TLS, and before \
+             that proxy: where proxies come with the PROXY protocol",
             self.0
         )
     }

@@ -86,7 +86,7 @@ pub use conn::{
 };
 pub use engine::{
     Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler,
-    Lost, PeerInfo, Prepared, Sent, Transmit,
+    Lost, PeerInfo, Prepared, Sent, Transmit, TurnedAway,
 };
 pub use error::Error;
 #[cfg(feature = "tls")]

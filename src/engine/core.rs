@@ -55,6 +55,8 @@ pub(super) struct Core {
     pub(super) unwound: Unwound,
     /// Calls of the handler that panicked.
     pub(super) panics: u64,
+    /// Connections that were none.
+    pub(super) turned_away: u64,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pub(super) pongs: HashMap<u32, Vec<u8>>,
@@ -94,6 +96,7 @@ impl Core {
             shared_kept: Vec::new(),
             unwound: Unwound::No,
             panics: 0,
+            turned_away: 0,
             commands: VecDeque::new(),
             dialling: HashMap::new(),
             tick_ms: config.tick_ms,
@@ -147,6 +150,10 @@ impl Core {
         }
     }
 
+    pub(super) fn trusts(&self, info: &PeerInfo) -> bool {
+        self.addresses.trusts(info)
+    }
+
     /// Whether there are as many connections as there may be.
     pub(super) fn is_full(&self) -> bool {
         let limit = self.commons.limits.connections_max as usize;
@@ -157,7 +164,7 @@ impl Core {
     /// address is judged; whether the request is to be answered.
     pub(super) fn admit_client(&mut self, now: Now, index: u32, head: &RequestHead<'_>) -> bool {
         let info = self.peers.info(index);
-        if !self.addresses.trusts(&info) {
+        if !self.trusts(&info) {
             return true;
         }
         let Some(address) = self.addresses.client_of(head) else { return true };

@@ -25,7 +25,7 @@ mod topics;
 
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
-pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent, TurnedAway};
 pub use http::Answer;
 pub use prepared::Prepared;
 
@@ -150,6 +150,23 @@ impl<H: Handler> Engine<H> {
         let id = self.core.accept(now, info);
         self.core.peers.set_proxied(id.index);
         id
+    }
+
+    /// Whether what a peer says of others' addresses is believed: `Config::trusted_proxies`.
+    pub fn trusts(&self, info: &PeerInfo) -> bool {
+        self.core.trusts(info)
+    }
+
+    /// A connection was dropped before it was one.
+    pub fn handle_turned_away(&mut self, now: Now, info: &PeerInfo, why: TurnedAway) {
+        self.core.turned_away += 1;
+        self.call(now, NOBODY, |handler, cx| handler.on_turned_away(cx, info, why));
+        self.settle(now);
+    }
+
+    /// Connections that [`Engine::handle_turned_away`] was told of.
+    pub fn turned_away(&self) -> u64 {
+        self.core.turned_away
     }
 
     /// Where a read for `id` may put the rest of a large message, in front of what goes to the [`Input`].

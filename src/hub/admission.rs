@@ -15,7 +15,7 @@ use crate::{
 use std::{fmt, net::SocketAddr};
 
 /// Where a connection comes from, as a log says it.
-struct Address(Option<SocketAddr>);
+pub(super) struct Address(pub(super) Option<SocketAddr>);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

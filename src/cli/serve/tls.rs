@@ -3,7 +3,7 @@
 use super::logging::Voice;
 use clap::Args;
 use log::Level;
-use sockeye::{Certificate, Listen, TlsServer};
+use sockeye::{Certificate, InvalidListen, Listen, TlsServer};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -128,7 +128,7 @@ fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
 fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
     let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     for listen in listens {
-        let host = match listen.parse::<Listen>() {
+        let host = match inner(listen) {
             Ok(Listen::TlsIp(address)) if !address.ip().is_unspecified() => address.ip().to_string(),
             Ok(Listen::TlsName(name)) => {
                 name.rsplit_once(':').map_or(name.clone(), |(host, _)| host.to_owned())
@@ -148,7 +148,12 @@ fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
 }
 
 fn is_tls(address: &str) -> bool {
-    matches!(address.parse(), Ok(Listen::TlsIp(_) | Listen::TlsName(_)))
+    matches!(inner(address), Ok(Listen::TlsIp(_) | Listen::TlsName(_)))
+}
+
+/// What is spoken behind the header of a proxy.
+fn inner(address: &str) -> Result<Listen, InvalidListen> {
+    address.strip_prefix("proxy:").unwrap_or(address).parse()
 }
 
 fn tell(voice: Voice, message: &str, names: &[String]) {
