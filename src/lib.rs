@@ -76,14 +76,17 @@ pub mod net;
 pub mod time;
 pub mod wire;
 
-pub use config::{ActionLimits, Config, Deflate, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
+pub use config::{
+    ActionLimits, Config, Deflate, ForwardedHeader, InvalidLimit, InvalidListen, InvalidNetwork, Keepalive,
+    Limits, Listen, Network,
+};
 pub use conn::{
     ClientRequest, Commons, Connection, ConnectionState, Ending, Expired, Fault, Head, Incoming, Input,
     Message, Role, Step, Upgrade,
 };
 pub use engine::{
     Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler,
-    Lost, PeerInfo, Prepared, Sent, Transmit,
+    Lost, PeerInfo, Prepared, Sent, Transmit, TurnedAway,
 };
 pub use error::Error;
 #[cfg(feature = "tls")]

@@ -13,6 +13,8 @@ mod dialling;
 mod draining;
 #[path = "rfc6455/echo.rs"]
 mod echo;
+#[path = "rfc6455/edge.rs"]
+mod edge;
 #[path = "rfc6455/engine.rs"]
 mod engine;
 #[path = "rfc6455/framing.rs"]

@@ -307,7 +307,7 @@ impl Connection {
     /// `payload` may be sent on as it is: it is smaller, and every inflater can read it on its own.
     pub(super) fn inflate(&mut self, payload: &[u8], commons: &mut Commons) -> Result<bool, Fault> {
         debug_assert!(self.buffer.is_empty());
-        let Commons { codecs, pool, limits, .. } = commons;
+        let Commons { codecs, pool, limits, received, .. } = commons;
         let keeps_context = self.flags.has(PEER_CONTEXT);
         let inflater = match self.contexts().filter(|_| keeps_context) {
             Some(place) => &mut codecs.contexts(place).inflater,
@@ -338,6 +338,7 @@ impl Connection {
         };
         match ended {
             Ok(len) => {
+                received.inflated_bytes += len as u64;
                 let stands_alone = !keeps_context && !inflation.has_final_block();
                 self.buffer = block;
                 self.filled = (MESSAGE_HEADROOM + len) as u32;

@@ -326,7 +326,10 @@ impl Connection {
             if opcode.is_control() {
                 let len = len as usize; // at most 125, by check_lead
                 match self.take_control(opcode, end, len, input) {
-                    Some(step) => return step,
+                    Some(step) => {
+                        commons.received.frames += 1;
+                        return step;
+                    }
                     None => return Ok(self.keep(now, input, commons)),
                 }
             }
@@ -335,6 +338,7 @@ impl Connection {
             let Some((key, header)) = self.masking_key(bytes, end) else {
                 return Ok(self.keep(now, input, commons));
             };
+            commons.received.frames += 1;
             let fin = first & frame::FIN != 0;
             let whole = fin && self.message.is_none() && bytes.len() - header >= len as usize;
             input.take(header);

@@ -7,6 +7,7 @@ use crate::{
     wire::{
         close::CloseCode,
         frame::{HeaderBytes, Opcode},
+        http_request::RequestHead,
     },
 };
 
@@ -285,6 +286,20 @@ impl Context<'_> {
     /// The address of `id` and its listener; `None` if it has ended.
     pub fn peer(&self, id: ConnId) -> Option<PeerInfo> {
         self.core.peers.find(id).map(|index| self.core.peers.info(index))
+    }
+
+    /// Whether cookies, and whatever else a browser adds to a request by itself, may say in `head` who somebody is: no page
+    /// of another site had them sent. So it is where there is no Origin, as no browser sends a handshake; where that is of
+    /// the host and port that were asked for; and where [`Config::origins`](crate::Config) names it, other than as `*` or
+    /// `null`, which are anybody's. RFC 6455 §10.2
+    pub fn trusts_origin(&self, head: &RequestHead<'_>) -> bool {
+        self.core.trusts_origin(head)
+    }
+
+    /// Whether the address of `id` is one that a proxy named, of [`Config::trusted_proxies`](crate::Config): by the PROXY
+    /// protocol, or in a header of the request.
+    pub fn is_proxied(&self, id: ConnId) -> bool {
+        self.core.peers.find(id).is_some_and(|index| self.core.peers.is_proxied(index))
     }
 
     /// When this wake of the loop began.

@@ -3,10 +3,12 @@
 
 use super::{
     Command, ConnId, DialError, Fanout, PeerInfo,
+    addresses::Addresses,
     calls::Unwound,
     dial::Dialling,
     drain::Drain,
     peers::{Peers, flag},
+    throttle::Throttle,
     timers::Wheel,
     topics::Topics,
 };
@@ -21,10 +23,7 @@ use crate::{
         http_request::RequestHead,
     },
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    net::IpAddr,
-};
+use std::collections::{HashMap, VecDeque};
 
 pub(super) struct Core {
     pub(super) commons: Commons,
@@ -58,11 +57,14 @@ pub(super) struct Core {
     pub(super) unwound: Unwound,
     /// Calls of the handler that panicked.
     pub(super) panics: u64,
+    /// Connections that were none.
+    pub(super) turned_away: u64,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pub(super) pongs: HashMap<u32, Vec<u8>>,
-    per_address: HashMap<IpAddr, u32>,
-    origins: Vec<String>,
+    addresses: Addresses,
+    pub(super) throttle: Option<Box<Throttle>>,
+    pub(super) origins: Vec<String>,
     subprotocols: Vec<String>,
     subprotocols_strict: bool,
 }
@@ -96,6 +98,7 @@ impl Core {
             shared_kept: Vec::new(),
             unwound: Unwound::No,
             panics: 0,
+            turned_away: 0,
             commands: VecDeque::new(),
             dialling: HashMap::new(),
             tick_ms: config.tick_ms,
@@ -109,7 +112,8 @@ impl Core {
             pressing: false,
             doomed: Vec::new(),
             pongs: HashMap::new(),
-            per_address: HashMap::new(),
+            addresses: Addresses::new(config),
+            throttle: Throttle::new(&config.limits),
             origins: config.origins.clone(),
             subprotocols: config.subprotocols.clone(),
             subprotocols_strict: config.subprotocols_strict,
@@ -119,32 +123,38 @@ impl Core {
     // ------------------------------------------------------------------ coming and going
 
     pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
-        let refusal = self.refusal_for(&info);
+        let refusal = self.refusal_for(now, &info);
         let id = self.peers.insert(Connection::server(now, &mut self.commons), info);
         self.schedule(now, id.index);
+        if let Some(throttle) = &mut self.throttle {
+            throttle.begin(id.index);
+        }
         if let Some(refusal) = refusal {
-            self.refused += 1;
-            self.peers[id.index].flags.set(flag::REFUSED, true);
-            self.refuse(now, id.index, &refusal);
-        } else if let Some(address) = self.counted(&info) {
-            *self.per_address.entry(address).or_insert(0) += 1;
+            self.refuse_uncounted(now, id.index, &refusal);
         }
         id
     }
 
-    /// Why a connection from there is not wanted now.
-    fn refusal_for(&self, info: &PeerInfo) -> Option<Refusal> {
-        let per_address = self.commons.limits.connections_per_address_max;
-        let same = self.counted(info).and_then(|address| self.per_address.get(&address));
+    /// One that is too many, of them all or of its address, is held only to be told so.
+    fn refuse_uncounted(&mut self, now: Now, index: u32, refusal: &Refusal) {
+        self.refused += 1;
+        self.peers[index].flags.set(flag::REFUSED, true);
+        self.refuse(now, index, refusal);
+    }
+
+    /// Why a connection from there is not wanted now; if it is, it is counted.
+    fn refusal_for(&mut self, now: Now, info: &PeerInfo) -> Option<Refusal> {
         if self.stopping {
             Some(Refusal::Unavailable("the server is stopping"))
         } else if self.is_full() {
             Some(Refusal::Unavailable("the server has as many connections as it may have"))
-        } else if same.is_some_and(|&count| count >= per_address) {
-            Some(Refusal::Unavailable("this address has as many connections as it may have"))
         } else {
-            None
+            self.addresses.admit(now.tick, info).err()
         }
+    }
+
+    pub(super) fn trusts(&self, info: &PeerInfo) -> bool {
+        self.addresses.trusts(info)
     }
 
     /// Whether there are as many connections as there may be.
@@ -153,18 +163,30 @@ impl Core {
         limit > 0 && self.peers.len() - self.refused >= limit
     }
 
-    /// The address to count a peer under, where addresses are counted.
-    fn counted(&self, info: &PeerInfo) -> Option<IpAddr> {
-        let limited = self.commons.limits.connections_per_address_max > 0;
-        info.address.filter(|_| limited).map(|address| address.ip().to_canonical())
+    /// The head of a request came. Where a trusted proxy passes it on, it says for whom, and it is only now that this one's
+    /// address is judged; whether the request is to be answered.
+    pub(super) fn admit_client(&mut self, now: Now, index: u32, head: &RequestHead<'_>) -> bool {
+        let info = self.peers.info(index);
+        if !self.trusts(&info) {
+            return true;
+        }
+        let Some(address) = self.addresses.client_of(head) else { return true };
+        self.peers.set_address(index, address);
+        self.peers.set_proxied(index);
+        match self.addresses.admit(now.tick, &PeerInfo { address: Some(address), ..info }) {
+            Ok(()) => true,
+            Err(refusal) => {
+                self.refuse_uncounted(now, index, &refusal);
+                false
+            }
+        }
     }
 
     /// A head that asks for an upgrade: one that may be accepted, with the subprotocol that is to be acknowledged.
     pub(super) fn check<'h>(&self, head: RequestHead<'h>) -> Result<(Request<'h>, Option<&'h str>), Refusal> {
         let request = Request::of(head)?;
         if let Some(origin) = request.origin()
-            && !self.origins.is_empty()
-            && !self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            && !self.admits_origin(origin)
         {
             return Err(Refusal::Origin); // §10.2
         }
@@ -259,14 +281,8 @@ impl Core {
         self.dialling.remove(&index);
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
-        } else if self.peers[index].conn.role() == Role::Server
-            && let Some(address) = self.counted(&self.peers.info(index))
-            && let Some(count) = self.per_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&address);
-            }
+        } else if self.peers[index].conn.role() == Role::Server {
+            self.addresses.leave(&self.peers.info(index));
         }
         self.peers.remove(index);
         if self.peers.len() == 0 {
@@ -367,11 +383,8 @@ impl Core {
 
     fn no_longer_backlogged(&mut self, now: Now, index: u32) -> bool {
         self.peers[index].flags.set(flag::BACKLOGGED, false);
-        if !self.peers[index].flags.has(flag::HELD) {
-            self.peers[index].conn.resume(now);
-        }
         self.schedule(now, index);
-        self.resume_reading(index);
+        self.read_if_free(now, index);
         if let Some(ping) = self.pongs.remove(&index) {
             self.control(Opcode::Pong, index, &ping);
         }
@@ -390,7 +403,15 @@ impl Core {
 
     pub(super) fn resume(&mut self, now: Now, index: u32) {
         let peer = &mut self.peers[index];
-        if peer.flags.replace(flag::HELD, false) && !peer.flags.has(flag::BACKLOGGED) {
+        if peer.flags.replace(flag::HELD, false) {
+            self.read_if_free(now, index);
+        }
+    }
+
+    /// Something that held up reading is over; if it was the last, the peer is read again.
+    pub(super) fn read_if_free(&mut self, now: Now, index: u32) {
+        let peer = &mut self.peers[index];
+        if !peer.flags.has(flag::HELD | flag::BACKLOGGED | flag::THROTTLED) {
             peer.conn.resume(now);
             self.schedule(now, index);
             self.resume_reading(index);
@@ -472,7 +493,8 @@ impl Core {
         let stall =
             (self.is_open(index) && peer.flags.has(flag::BACKLOGGED) && limits.outbox_stall_ms_max > 0)
                 .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
-        let deadline = [peer.conn.deadline(now, &self.commons), stall].into_iter().flatten().min();
+        let go_on = self.throttled_until(now, index);
+        let deadline = [peer.conn.deadline(now, &self.commons), stall, go_on].into_iter().flatten().min();
         if let Some(at) = deadline {
             // What is due at once is due at the next look: a look never makes another one.
             self.wheel.schedule(index, at.max(now.tick.after(1)), now.tick);

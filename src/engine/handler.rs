@@ -91,6 +91,10 @@ pub trait Handler {
     /// Limits were set anew (`Server::set_limits`, `Remote::set_limits`), and these are in force.
     fn on_limits(&mut self, _cx: &mut Context<'_>, _limits: &Limits) {}
 
+    /// A connection came to a listener of proxies ([`Listen::Proxied`](crate::Listen)) and was dropped before anything was
+    /// read as HTTP: it never had an id. `info` has the address that it really came from.
+    fn on_turned_away(&mut self, _cx: &mut Context<'_>, _info: &PeerInfo, _why: TurnedAway) {}
+
     /// `Config::tick_ms` have passed again.
     fn on_tick(&mut self, _cx: &mut Context<'_>) {}
 }
@@ -127,6 +131,34 @@ pub struct PeerInfo {
 impl PeerInfo {
     /// The listener of those that were not accepted but dialled.
     pub const DIALLED: u16 = u16::MAX;
+}
+
+/// Why a connection to a listener of proxies was dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TurnedAway {
+    /// It did not come from `Config::trusted_proxies`.
+    Untrusted,
+    /// It does not begin with a header of the PROXY protocol, or with one that is too long.
+    Malformed,
+    /// The header took longer than `Limits::handshake_ms_max`.
+    Late,
+    /// It ended before its header was whole, as checks do whether somebody listens.
+    Lost,
+    /// As many as there may be wait for their header: 1,024.
+    TooMany,
+}
+
+impl fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TurnedAway::Untrusted => "its address is not one of the trusted proxies",
+            TurnedAway::Malformed => "it does not begin with a header of the PROXY protocol",
+            TurnedAway::Late => "its PROXY header did not come in time",
+            TurnedAway::Lost => "it ended before its PROXY header was whole",
+            TurnedAway::TooMany => "too many wait for their PROXY header",
+        })
+    }
 }
 
 /// What became of a message that was to be sent.

@@ -67,6 +67,7 @@ impl<H: Handler> Engine<H> {
             Head::Kept(len) => &kept[..*len],
         };
         match RequestHead::parse(bytes, self.core.commons.limits.headers_max) {
+            Ok(head) if !self.core.admit_client(now, index, &head) => {}
             Ok(head) if head.asks_upgrade() => self.upgrade(now, index, head),
             Ok(head) => self.answer(now, index, HttpRequest::of(head), input),
             Err(refusal) => self.core.refuse(now, index, &refusal),

@@ -3,25 +3,30 @@
 //!
 //! In: `handle_*`. Out: `poll_*`. After each `handle_*` drain [`Engine::poll_command`].
 
+mod addresses;
 mod calls;
 mod context;
 mod core;
 mod delivery;
 mod dial;
 mod drain;
+mod forwarded;
 mod handler;
 mod http;
+mod origin;
 mod outbox;
 mod peers;
 mod prepared;
+mod rate;
 pub(crate) mod relation;
 mod sending;
+mod throttle;
 mod timers;
 mod topics;
 
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
-pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent, TurnedAway};
 pub use http::Answer;
 pub use prepared::Prepared;
 
@@ -154,6 +159,30 @@ impl<H: Handler> Engine<H> {
         self.core.accept(now, info)
     }
 
+    /// The same, where a proxy has said in front of it whom it passes on: `info` has the address of that one.
+    pub fn handle_accept_proxied(&mut self, now: Now, info: PeerInfo) -> ConnId {
+        let id = self.core.accept(now, info);
+        self.core.peers.set_proxied(id.index);
+        id
+    }
+
+    /// Whether what a peer says of others' addresses is believed: `Config::trusted_proxies`.
+    pub fn trusts(&self, info: &PeerInfo) -> bool {
+        self.core.trusts(info)
+    }
+
+    /// A connection was dropped before it was one.
+    pub fn handle_turned_away(&mut self, now: Now, info: &PeerInfo, why: TurnedAway) {
+        self.core.turned_away += 1;
+        self.call(now, NOBODY, |handler, cx| handler.on_turned_away(cx, info, why));
+        self.settle(now);
+    }
+
+    /// Connections that [`Engine::handle_turned_away`] was told of.
+    pub fn turned_away(&self) -> u64 {
+        self.core.turned_away
+    }
+
     /// Where a read for `id` may put the rest of a large message, in front of what goes to the [`Input`].
     #[inline]
     pub fn input_space(&mut self, id: ConnId) -> Option<&mut [u8]> {
@@ -166,6 +195,9 @@ impl<H: Handler> Engine<H> {
     pub fn handle_filled(&mut self, now: Now, id: ConnId, n: usize) {
         let Some(index) = self.core.peers.find(id) else { return };
         let was_pinged = self.core.peers[index].conn.heard(now);
+        if self.core.throttle.is_some() {
+            self.core.charge(now, index, n, self.core.commons.received);
+        }
         if let Err(fault) = self.core.peers[index].conn.fill(now, n) {
             self.fail(now, index, fault);
         } else if was_pinged {
@@ -176,6 +208,7 @@ impl<H: Handler> Engine<H> {
     /// Bytes came from `id`. All are taken; then write what [`Engine::poll_reply`] has, before the next read.
     pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
         let Some(index) = self.core.peers.find(id) else { return };
+        let (bytes, before) = (input.unread().len(), self.core.commons.received);
         let was_pinged = self.core.peers[index].conn.heard(now);
         while self
             .caught(index, input, |engine, input| engine.take_input(now, id, was_pinged, input))
@@ -183,6 +216,9 @@ impl<H: Handler> Engine<H> {
         {
             // What is left of the input is of a connection that has failed now, and dropped.
             self.settle_behind_reply(now, index, input);
+        }
+        if self.core.throttle.is_some() {
+            self.core.charge(now, index, bytes, before);
         }
     }
 
@@ -378,7 +414,7 @@ impl<H: Handler> Engine<H> {
         self.core.peers.find(id).is_some_and(|index| {
             let peer = &self.core.peers[index];
             let holds_up = match peer.conn.role() {
-                Role::Server => flag::BACKLOGGED | flag::HELD,
+                Role::Server => flag::BACKLOGGED | flag::HELD | flag::THROTTLED,
                 Role::Client => flag::HELD,
             };
             let waits = peer.flags.has(holds_up) && !peer.flags.has(flag::UNWRITABLE);
@@ -394,6 +430,11 @@ impl<H: Handler> Engine<H> {
         let limit = self.core.commons.limits.read_bytes_max as usize;
         let Some(index) = self.core.peers.find(id) else { return limit };
         let peer = &self.core.peers[index];
+        if let Some(throttle) = &self.core.throttle
+            && peer.conn.state() == ConnectionState::Open
+        {
+            return limit.min(SPREAD_READ_BYTES_MAX).min(throttle.read_bytes_max());
+        }
         if peer.flags.has(flag::SPREADS) || peer.conn.state() == ConnectionState::Handshake {
             limit.min(SPREAD_READ_BYTES_MAX)
         } else if peer.conn.may_inflate(&self.core.commons) {
@@ -403,9 +444,10 @@ impl<H: Handler> Engine<H> {
         }
     }
 
-    /// Whether a handler paused `id`.
+    /// Whether `id` is not read: a handler paused it, or it has sent more than it may.
     pub fn is_paused(&self, id: ConnId) -> bool {
-        self.core.peers.find(id).is_some_and(|index| self.core.peers[index].flags.has(flag::HELD))
+        let paused = flag::HELD | flag::THROTTLED;
+        self.core.peers.find(id).is_some_and(|index| self.core.peers[index].flags.has(paused))
     }
 
     /// What to write to `id` right after its input was handled: its own replies, while they are in the cache.
@@ -564,6 +606,7 @@ impl<H: Handler> Engine<H> {
     }
 
     fn expire(&mut self, now: Now, index: u32) {
+        self.core.let_go_on(now, index);
         if let Some(fault) = self.core.stalled(now, index) {
             return self.fail(now, index, fault);
         }

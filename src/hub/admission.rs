@@ -15,7 +15,7 @@ use crate::{
 use std::{fmt, net::SocketAddr};
 
 /// Where a connection comes from, as a log says it.
-struct Address(Option<SocketAddr>);
+pub(super) struct Address(pub(super) Option<SocketAddr>);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,9 +72,9 @@ impl<A: Application> Hub<A> {
             Some(Dialect::Echo) => return Ok(None),
             Some(Dialect::Chat) => {}
             Some(Dialect::Room) => client.part = Part::Room(self.room_for(id, request, by_path)?),
-            Some(Dialect::Actions) => client.session = self.session(request),
+            Some(Dialect::Actions) => client.session = self.session(cx, request),
             Some(Dialect::Envelope) | None => {
-                client.session = self.session(request);
+                client.session = self.session(cx, request);
                 let correspondent = self.correspondent_of(cx, request, client.session.as_deref());
                 let says_nothing = correspondent.group.is_none() && correspondent.user.is_none();
                 client.part = Part::Envelope(correspondent);
@@ -107,10 +107,17 @@ impl<A: Application> Hub<A> {
         Ok(name.into())
     }
 
-    fn session(&self, request: &Request<'_>) -> Option<Box<str>> {
+    /// The session that the browser's cookie says, unless a page of another site had it sent: such a page may connect, and
+    /// is nobody until it says a token.
+    fn session(&self, cx: &Context<'_>, request: &Request<'_>) -> Option<Box<str>> {
         let name = &self.core.settings.session_cookie;
         let found = request.lines("Cookie").find_map(|line| cookie(std::str::from_utf8(line).ok()?, name));
-        found.filter(|value| !value.is_empty()).map(Box::from)
+        let found = found.filter(|value| !value.is_empty())?;
+        if !cx.trusts_origin(request) {
+            log::info!(origin = request.origin().unwrap_or_default(); "cookie of a page of another site ignored");
+            return None;
+        }
+        Some(found.into())
     }
 
     /// The group and the user that the URL names; who has a session is who it says.

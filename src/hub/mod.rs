@@ -39,6 +39,7 @@ pub use core::Counters;
 pub use settings::{Settings, Zone};
 
 use self::{
+    admission::Address,
     core::{Core, Part},
     gathering::{Seat, Space},
     pages::Pages,
@@ -52,7 +53,7 @@ use crate::{
         action::{Action, Join, Notice, Request},
         json,
     },
-    engine::{Answer, Closed, ConnId, Context, Handler},
+    engine::{Answer, Closed, ConnId, Context, Handler, PeerInfo, TurnedAway},
     wire::{close::CloseCode, handshake, http_request::HttpRequest},
 };
 use serde_json::value::RawValue;
@@ -427,6 +428,13 @@ impl<A: Application> Handler for Hub<A> {
         self.leave_everything(cx, id);
         self.core.forget(id);
     }
+
+    fn on_turned_away(&mut self, _: &mut Context<'_>, info: &PeerInfo, why: TurnedAway) {
+        // Whoever only checks that somebody listens ends so, and often.
+        let level = if why == TurnedAway::Lost { log::Level::Debug } else { log::Level::Warn };
+        let address = Address(info.address);
+        log::log!(level, address:% = address, listener = info.listener, reason:% = why; "connection turned away");
+    }
 }
 
 #[cfg(test)]
@@ -434,7 +442,7 @@ mod tests {
     use super::{auth::Identity, *};
     use crate::{
         conn::Input,
-        engine::{Engine, PeerInfo},
+        engine::Engine,
         time::{Now, Tick},
     };
 

@@ -2,6 +2,7 @@
 
 mod dial;
 mod os;
+mod proxy;
 mod remote;
 mod resolve;
 mod socket;
@@ -17,6 +18,7 @@ pub use tls::{Certificate, TlsClient, TlsError, TlsServer};
 use self::{
     dial::Dials,
     os::Clock,
+    proxy::Arrivals,
     socket::{Holder, Listener, Room, Shown, Socket},
 };
 use crate::{
@@ -66,6 +68,7 @@ pub struct Server<H> {
     /// Listeners to be accepted from again, and when: no event will say so.
     accept_at: Option<Tick>,
     dials: Dials,
+    arrivals: Arrivals,
     clock: Clock,
     now: Now,
     remote: Remote,
@@ -255,6 +258,7 @@ impl<H: Handler> Server<H> {
             resumed_before: Vec::new(),
             accept_at: None,
             dials: Dials::new(remote.clone()),
+            arrivals: Arrivals::new(config.limits.clamped().handshake_ms_max),
             clock,
             now,
             remote,
@@ -285,6 +289,7 @@ impl<H: Handler> Server<H> {
             self.stop = Stop::By(self.now.tick.after(self.closing_ms_max));
             self.unlisten(|_| true);
             self.accept_at = None;
+            self.arrivals.clear();
             self.remote.end();
             self.engine.handle_shutdown(self.now);
             self.obey();
@@ -432,6 +437,12 @@ impl<H: Handler> Server<H> {
     /// Whether it drains, or is shut down: see [`Server::drain`].
     pub fn is_draining(&self) -> bool {
         self.engine.is_draining()
+    }
+
+    /// Connections that came to a listener of proxies and were dropped before anything was read as HTTP: see
+    /// `Handler::on_turned_away`.
+    pub fn turned_away(&self) -> u64 {
+        self.engine.turned_away()
     }
 
     /// Open descriptors this process may have, after the limit was raised.

@@ -45,13 +45,31 @@ pub(super) type Room = ();
 impl Socket {
     /// Once and for all: edges of both kinds, so that no wake costs another registration.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let source: &mut dyn event::Source = match self {
+        registry.register(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Until it is registered anew.
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(self.source())
+    }
+
+    fn source(&mut self) -> &mut dyn event::Source {
+        match self {
             Socket::Tcp(stream) => stream,
             Socket::Unix(stream) => stream,
             #[cfg(feature = "tls")]
             Socket::Tls(socket) => &mut socket.stream,
-        };
-        registry.register(source, token, Interest::READABLE | Interest::WRITABLE)
+        }
+    }
+
+    /// One read of what comes in front of TLS, where it is spoken.
+    pub(super) fn read_raw(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(space),
+            Socket::Unix(stream) => stream.read(space),
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => socket.stream.read(space),
+        }
     }
 
     /// Bytes that a read of at most `wanted` is to have room for.
@@ -145,6 +163,8 @@ pub(super) enum Listener {
     Unix(UnixListener, PathBuf, Holder),
     #[cfg(feature = "tls")]
     Tls(TcpListener, TlsServer, Holder),
+    /// One whose connections begin with a header of the PROXY protocol.
+    OfProxies(Box<Listener>),
 }
 
 /// Who else a listener's connections can come to.
@@ -189,7 +209,18 @@ impl Listener {
             Listen::Unix(path) => bind_unix(&path).map_err(failed),
             Listen::TlsIp(ip) => Listener::under_tls(address, holder, tls, || bind_tcp(ip, holder)),
             Listen::TlsName(name) => Listener::under_tls(address, holder, tls, || bind_name(&name, holder)),
+            Listen::Proxied(_) if cfg!(not(feature = "proxy")) => {
+                Err(Error::NoProxy { address: address.to_owned() })
+            }
+            Listen::Proxied(_) => {
+                let inner = address.strip_prefix("proxy:").unwrap_or(address);
+                Listener::bind(inner, reuse_port, tls).map(|inner| Listener::OfProxies(Box::new(inner)))
+            }
         }
+    }
+
+    pub(super) fn is_of_proxies(&self) -> bool {
+        matches!(self, Listener::OfProxies(_))
     }
 
     #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "nothing is bound for it"))]
@@ -243,6 +274,7 @@ impl Listener {
             Listener::Unix(listener, ..) => listener,
             #[cfg(feature = "tls")]
             Listener::Tls(listener, ..) => listener,
+            Listener::OfProxies(inner) => inner.source(),
         }
     }
 
@@ -251,6 +283,7 @@ impl Listener {
             Listener::Tcp(_, holder) | Listener::Unix(_, _, holder) => *holder,
             #[cfg(feature = "tls")]
             Listener::Tls(_, _, holder) => *holder,
+            Listener::OfProxies(inner) => inner.holder(),
         }
     }
 
@@ -265,12 +298,14 @@ impl Listener {
             Listener::Unix(..) => Ok(()),
             #[cfg(feature = "tls")]
             Listener::Tls(listener, ..) => turn_away(listener),
+            Listener::OfProxies(inner) => inner.turn_away(),
         }
     }
 
     /// Accepts one connection: `number` is this listener's among `Config::listen`.
     pub(super) fn accept(&self, number: u16) -> io::Result<(Socket, PeerInfo)> {
         Ok(match self {
+            Listener::OfProxies(inner) => return inner.accept(number),
             Listener::Tcp(listener, _) => {
                 let (stream, address) = listener.accept()?;
                 (Socket::Tcp(stream), PeerInfo { address: Some(address), listener: number })
@@ -298,6 +333,7 @@ impl Listener {
             Listener::Tls(listener, ..) => {
                 LocalAddress::Tls(listener.local_addr().expect("a bound socket has an address"))
             }
+            Listener::OfProxies(inner) => LocalAddress::Proxied(Box::new(inner.local())),
         }
     }
 }
@@ -312,7 +348,7 @@ impl Drop for Listener {
 
 /// Where a server listens: what `Config::listen` came to, with the port that was asked for as 0.
 ///
-/// Displays as `127.0.0.1:4863`, `tls:127.0.0.1:4863` or `unix:/run/sockeye.sock`.
+/// Displays as `127.0.0.1:4863`, `tls:127.0.0.1:4863` or `unix:/run/sockeye.sock`, with `proxy:` in front where proxies come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LocalAddress {
     /// Address and port.
@@ -321,6 +357,8 @@ pub enum LocalAddress {
     Unix(PathBuf),
     /// Address and port, where TLS is spoken.
     Tls(SocketAddr),
+    /// One of those, where each connection begins with a header of the PROXY protocol.
+    Proxied(Box<LocalAddress>),
 }
 
 impl LocalAddress {
@@ -329,6 +367,7 @@ impl LocalAddress {
         match self {
             LocalAddress::Ip(address) | LocalAddress::Tls(address) => Some(*address),
             LocalAddress::Unix(_) => None,
+            LocalAddress::Proxied(inner) => inner.ip(),
         }
     }
 }
@@ -339,6 +378,7 @@ impl fmt::Display for LocalAddress {
             LocalAddress::Ip(address) => address.fmt(f),
             LocalAddress::Unix(path) => write!(f, "unix:{}", path.display()),
             LocalAddress::Tls(address) => write!(f, "tls:{address}"),
+            LocalAddress::Proxied(inner) => write!(f, "proxy:{inner}"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
     dial::DIALS,
+    proxy::ARRIVALS,
     remote::RemoteCommand,
     socket::{self, Holder, Listener, Room, Socket},
 };
@@ -45,6 +46,7 @@ impl<H: Handler> Server<H> {
                         Token(token) if token > LISTENERS - self.addresses.len() => {
                             self.accept(LISTENERS - token);
                         }
+                        Token(token) if token >= ARRIVALS => self.arrival_ready(token - ARRIVALS),
                         Token(token) if token >= DIALS => self.dial_ready(token - DIALS),
                         Token(index) => self.ready(index as u32, event),
                     }
@@ -59,6 +61,7 @@ impl<H: Handler> Server<H> {
         self.events = events;
         self.resume();
         self.advance_dials();
+        self.advance_arrivals();
         if self.engine.poll_timeout().is_some_and(|at| at <= self.now.tick) {
             self.engine.handle_timeout(self.now);
             self.obey();
@@ -77,8 +80,8 @@ impl<H: Handler> Server<H> {
             Stop::Draining { unlisten, by } => Some(unlisten.unwrap_or(by)),
             _ => None,
         };
-        let due =
-            [self.engine.poll_timeout(), self.accept_at, self.dials.next(), stop].into_iter().flatten().min();
+        let due = [self.engine.poll_timeout(), self.accept_at, self.dials.next(), self.arrivals.next(), stop];
+        let due = due.into_iter().flatten().min();
         let until = |tick: Tick| Duration::from_millis(tick.as_ms().saturating_sub(self.now.tick.as_ms()));
         [due.map(until), timeout].into_iter().flatten().min()
     }
@@ -120,7 +123,8 @@ impl<H: Handler> Server<H> {
                 }
                 self.leave(by);
             } else if unlisten.is_none()
-                && (self.engine.connections() == 0 || self.engine.is_drained() && self.reading_out == 0)
+                && (self.engine.connections() == 0 && self.arrivals.is_empty()
+                    || self.engine.is_drained() && self.reading_out == 0)
             {
                 self.shutdown();
             }
@@ -145,6 +149,7 @@ impl<H: Handler> Server<H> {
         for _ in 0..ACCEPTS_MAX {
             let Some(listener) = self.listeners.get(number).and_then(Option::as_ref) else { return };
             match Listener::accept(listener, number as u16) {
+                Ok((socket, info)) if listener.is_of_proxies() => self.arrive(socket, info),
                 Ok((socket, info)) => self.accepted(socket, info),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The peer of this one has gone again.
@@ -165,7 +170,11 @@ impl<H: Handler> Server<H> {
             && listener.holder() == holder
             && let Ok((socket, info)) = listener.accept(number as u16)
         {
-            self.accepted(socket, info);
+            if listener.is_of_proxies() {
+                self.arrive(socket, info);
+            } else {
+                self.accepted(socket, info);
+            }
         }
     }
 
@@ -179,8 +188,13 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    fn accepted(&mut self, mut socket: Socket, info: PeerInfo) {
+    fn accepted(&mut self, socket: Socket, info: PeerInfo) {
         let id = self.engine.handle_accept(self.now, info);
+        self.settle_in(socket, id);
+    }
+
+    /// A connection that the engine has just taken gets its place.
+    pub(super) fn settle_in(&mut self, mut socket: Socket, id: ConnId) {
         if socket.register(self.poll.registry(), Token(id.index())).is_err() {
             self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::Other));
         }

@@ -5,6 +5,8 @@ mod certificates;
 mod client;
 mod hostile;
 mod peer;
+#[cfg(feature = "proxy")]
+mod proxy;
 
 use certificates::Authority;
 use peer::{Peer, config, masked, roots_of, tcp};

@@ -9,10 +9,10 @@ use super::{
     tls::TlsArguments,
     zone::Zone,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use log::LevelFilter;
 use sockeye::{
-    Config, Listen, ListeningSocket,
+    Config, ForwardedHeader, Listen, ListeningSocket, Network,
     dialect::Dialect,
     hub::{Hub, Settings, auth::JwtAlgorithm},
 };
@@ -32,11 +32,11 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT) and before
+    /// that proxy: for proxies that speak the PROXY protocol (proxy:tls:HOST:PORT, see --trusted-proxies), and after = the
     /// dialect spoken there (actions, envelope, chat, room, echo or auto; auto if none is given). Port 0 asks for a free
-    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=; both with tls: in front
-    /// for TLS. May be
-    /// given several times.
+    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=; both
+    /// with tls: in front for TLS. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
 
@@ -45,9 +45,22 @@ pub(in crate::cli) struct Arguments {
     #[arg(long)]
     reuse_port: bool,
 
-    /// An origin whose pages may connect, such as https://example.com; any may when none is given. Others get 403.
-    /// May be given several times.
-    #[arg(long, value_name = "ORIGIN")]
+    /// Proxies that are believed when they say whom a connection is for: networks (10.0.0.0/8, ::1) or unix, for those that
+    /// come by a Unix-domain socket, separated by commas. They say it by the PROXY protocol at a listener with proxy:, which
+    /// drops everybody else, and in --forwarded-header at any. Limits per address and the log go by whom they name. May be
+    /// given several times.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
+
+    /// Where trusted proxies say in a request whom it is for: in x-forwarded-for, in forwarded (RFC 7239), or in either,
+    /// the first if there is one. Name the one they write where they pass on what clients write of the other.
+    #[arg(long, value_name = "HEADER", value_enum, default_value_t = Forwarded::Either)]
+    forwarded_header: Forwarded,
+
+    /// An origin whose pages may connect, such as https://example.com or https://*.example.com; null for pages of files and
+    /// in sandboxes, * for any. Others get 403. When none is given any page may connect, but the cookies of a visitor count
+    /// only for pages of this host. May be given several times.
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
 
     /// A subprotocol that is known beside those of the dialects: of those a client offers, the first known one is
@@ -171,6 +184,45 @@ pub(super) struct IdentityArguments {
     session_cookie: String,
 }
 
+/// [`ForwardedHeader`], as a flag says it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Forwarded {
+    Either,
+    XForwardedFor,
+    Forwarded,
+}
+
+impl Forwarded {
+    fn header(self) -> ForwardedHeader {
+        match self {
+            Forwarded::Either => ForwardedHeader::Either,
+            Forwarded::XForwardedFor => ForwardedHeader::XForwardedFor,
+            Forwarded::Forwarded => ForwardedHeader::Forwarded,
+        }
+    }
+}
+
+/// As a browser sends it, or else it would never be that of a page. RFC 6454 §6.2
+fn origin(text: &str) -> Result<String, String> {
+    let is_plain = matches!(text, "*" | "null")
+        || text.split_once("://").is_some_and(|(scheme, authority)| {
+            let name = authority.strip_prefix("*.").unwrap_or(authority);
+            let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            !scheme.is_empty()
+                && scheme.bytes().all(is_scheme)
+                && !name.is_empty()
+                && !name.contains(['/', '*', '?', '#', '@', ' ', ','])
+                && text.is_ascii()
+        });
+    if is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("give SCHEME://HOST or SCHEME://HOST:PORT, with nothing behind it, such as https://example.com; \
+             https://*.example.com for all names below one; null; or *"
+            .to_owned())
+    }
+}
+
 /// RFC 6265 §4.1.1: a token of HTTP.
 fn cookie_name(name: &str) -> Result<String, String> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -188,6 +240,8 @@ impl Arguments {
             listen: self.listen.iter().filter_map(|listen| listen.place.address()).collect(),
             reuse_port: self.reuse_port,
             origins: self.origins().to_vec(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            forwarded_header: self.forwarded_header.header(),
             subprotocols: Hub::config("")
                 .subprotocols
                 .into_iter()
@@ -245,7 +299,10 @@ impl Arguments {
     /// Where TLS is to be spoken, as far as it is given here.
     pub(super) fn listens_for_tls(&self) -> Vec<String> {
         let under_tls = self.listen.iter().filter_map(|listen| match &listen.place {
-            Place::Bind(address) => address.starts_with("tls:").then(|| address.clone()),
+            Place::Bind(address) => {
+                let inner = address.strip_prefix("proxy:").unwrap_or(address);
+                inner.starts_with("tls:").then(|| address.clone())
+            }
             Place::Passed { name, under_tls } => {
                 let place = name.as_ref().map_or_else(|| "systemd".to_owned(), |name| format!("fd:{name}"));
                 under_tls.then(|| format!("tls:{place}"))

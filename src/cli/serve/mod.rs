@@ -212,7 +212,9 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
     let name = dialect.map_or("auto", Dialect::name);
     let note = if dialect.is_none() { " (the first message decides)" } else { "" };
     let scheme = if matches!(address, LocalAddress::Tls(_)) { "https" } else { "http" };
-    let url = address.ip().filter(|_| has_pages).map(|address| url(scheme, address));
+    // Browsers do not speak the PROXY protocol.
+    let is_browsable = has_pages && !matches!(address, LocalAddress::Proxied(_));
+    let url = address.ip().filter(|_| is_browsable).map(|address| url(scheme, address));
     let shown = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
     let address = address.to_string();
     let mut fields = vec![("address", address.as_str().into()), ("dialect", name.into())];

@@ -3,7 +3,7 @@
 use super::logging::Voice;
 use clap::Args;
 use log::Level;
-use sockeye::{Certificate, Listen, TlsServer};
+use sockeye::{Certificate, InvalidListen, Listen, TlsServer};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -127,7 +127,7 @@ fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
 fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
     let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     for listen in listens {
-        let host = match listen.parse::<Listen>() {
+        let host = match inner(listen) {
             Ok(Listen::TlsIp(address)) if !address.ip().is_unspecified() => address.ip().to_string(),
             Ok(Listen::TlsName(name)) => {
                 name.rsplit_once(':').map_or(name.clone(), |(host, _)| host.to_owned())
@@ -144,6 +144,11 @@ fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
     let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes());
     let server = certificate.and_then(|certificate| TlsServer::new(&[certificate]));
     Ok((server.map_err(|error| format!("--tls-self-signed: {error}"))?, names))
+}
+
+/// What is spoken behind the header of a proxy.
+fn inner(address: &str) -> Result<Listen, InvalidListen> {
+    address.strip_prefix("proxy:").unwrap_or(address).parse()
 }
 
 fn tell(voice: Voice, message: &str, names: &[String]) {
