@@ -27,3 +27,5 @@ mod limits;
 mod panicking;
 #[path = "rfc6455/pressure.rs"]
 mod pressure;
+#[path = "rfc6455/statistics.rs"]
+mod statistics;

@@ -6,12 +6,13 @@ use super::{
     calls::Unwound,
     dial::Dialling,
     peers::{Peers, flag},
+    statistics::Statistics,
     timers::Wheel,
     topics::Topics,
 };
 use crate::{
     config::Config,
-    conn::{Buffer, Commons, Connection, Ending, Fault, Role},
+    conn::{Buffer, Commons, Connection, ConnectionState, Ending, Fault, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
@@ -54,8 +55,7 @@ pub(super) struct Core {
     /// Of a message for many, what was compressed when the log was full, by its window.
     pub(super) shared_kept: Vec<(usize, Buffer)>,
     pub(super) unwound: Unwound,
-    /// Calls of the handler that panicked.
-    pub(super) panics: u64,
+    pub(super) statistics: Statistics,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pub(super) pongs: HashMap<u32, Vec<u8>>,
@@ -93,7 +93,7 @@ impl Core {
             scratch: Vec::new(),
             shared_kept: Vec::new(),
             unwound: Unwound::No,
-            panics: 0,
+            statistics: Statistics::new(),
             commands: VecDeque::new(),
             dialling: HashMap::new(),
             tick_ms: config.tick_ms,
@@ -115,18 +115,19 @@ impl Core {
 
     // ------------------------------------------------------------------ coming and going
 
-    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
+    /// A connection came; with it, why it is to be refused at once, if it is.
+    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> (ConnId, Option<Refusal>) {
+        self.statistics.accepted += 1;
         let refusal = self.refusal_for(&info);
         let id = self.peers.insert(Connection::server(now, &mut self.commons), info);
         self.schedule(now, id.index);
-        if let Some(refusal) = refusal {
+        if refusal.is_some() {
             self.refused += 1;
             self.peers[id.index].flags.set(flag::REFUSED, true);
-            self.refuse(now, id.index, &refusal);
         } else if let Some(address) = self.counted(&info) {
             *self.per_address.entry(address).or_insert(0) += 1;
         }
-        id
+        (id, refusal)
     }
 
     /// Why a connection from there is not wanted now.
@@ -180,6 +181,8 @@ impl Core {
     }
 
     pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {
+        debug_assert_eq!(self.peers[index].conn.state(), ConnectionState::Handshake);
+        self.statistics.refused(refusal);
         self.with_outbox(index, |conn, commons, out| conn.refuse(now, refusal, commons, out));
         self.peers[index].outbox.begin_with_all();
         self.end_if_written(now, index);
@@ -188,9 +191,8 @@ impl Core {
 
     /// Ends a connection without a word.
     pub(super) fn abandon(&mut self, now: Now, index: u32) {
-        let peer = &mut self.peers[index];
-        peer.conn.abandon(now, &mut self.commons);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.peers[index].conn.abandon(now, &mut self.commons);
+        self.drop_queue(index);
         self.command_close(index);
     }
 
@@ -241,9 +243,9 @@ impl Core {
         let peer = &mut self.peers[index];
         debug_assert!(!peer.flags.has(flag::OPENED));
         peer.conn.retire(&mut self.commons);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.drop_queue(index);
         self.wheel.cancel(index);
-        self.pongs.remove(&index);
+        self.statistics.drops.pings += u64::from(self.pongs.remove(&index).is_some());
         self.dialling.remove(&index);
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
@@ -322,9 +324,8 @@ impl Core {
 
     /// Nothing can be written any more: what waits is dropped, and nothing more is taken.
     pub(super) fn unwritable(&mut self, index: u32) {
-        let peer = &mut self.peers[index];
-        peer.flags.set(flag::UNWRITABLE, true);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.peers[index].flags.set(flag::UNWRITABLE, true);
+        self.drop_queue(index);
         self.resume_reading(index);
     }
 
@@ -334,6 +335,7 @@ impl Core {
         let peer = &mut self.peers[index];
         peer.outbox.advance(n, &self.log, &mut self.commons.pool);
         self.transmitted_bytes += n as u64;
+        self.statistics.sent.wire_bytes += n as u64;
         let waits = peer.outbox.len();
         peer.flags.set(flag::BLOCKED, waits > 0);
         if n > 0 {
@@ -361,7 +363,8 @@ impl Core {
         self.schedule(now, index);
         self.resume_reading(index);
         if let Some(ping) = self.pongs.remove(&index) {
-            self.control(Opcode::Pong, index, &ping);
+            let is_answered = self.control(Opcode::Pong, index, &ping);
+            self.statistics.drops.pings += u64::from(!is_answered);
         }
         self.is_open(index)
     }
@@ -421,9 +424,11 @@ impl Core {
         let spends_on_input = peer.conn.held_bytes() > peer.outbox.held_bytes();
         let spared =
             if matches!(fault, Fault::BudgetSpent { .. }) && spends_on_input { SPARED_BYTES } else { 0 };
+        let waited = peer.outbox.len();
         if !peer.outbox.cut(spared, &mut self.commons.pool) {
             peer.flags.set(flag::MUTE, true);
         }
+        self.statistics.drops.queued_bytes += (waited - peer.outbox.len()) as u64;
     }
 
     /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.

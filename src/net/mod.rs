@@ -22,7 +22,7 @@ use self::{
 use crate::{
     config::Config,
     conn::Input,
-    engine::{ConnId, Context, Engine, Handler},
+    engine::{ConnId, Context, Engine, Handler, Queues, Statistics},
     error::Error,
     time::{Now, Tick},
 };
@@ -375,6 +375,16 @@ impl<H: Handler> Server<H> {
     /// Calls of the handler that panicked: see [`Handler`]. Each ended the connection it was about, if any.
     pub fn panics(&self) -> u64 {
         self.engine.panics()
+    }
+
+    /// What it has seen since it was bound, and holds now: a copy of some kilobytes.
+    pub fn statistics(&self) -> Statistics {
+        self.engine.statistics()
+    }
+
+    /// What waits to be written to all connections. Looks at each of them.
+    pub fn queues(&self) -> Queues {
+        self.engine.queues()
     }
 
     /// Open descriptors this process may have, after the limit was raised.
