@@ -33,3 +33,5 @@ mod panicking;
 mod pressure;
 #[path = "rfc6455/reload.rs"]
 mod reload;
+#[path = "rfc6455/statistics.rs"]
+mod statistics;

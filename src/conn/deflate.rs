@@ -194,6 +194,11 @@ impl Codecs {
         self.contexts[place as usize].as_mut().expect("a connection keeps its contexts until it frees them")
     }
 
+    /// Connections that have contexts of their own, and bytes that are reserved for these.
+    pub(crate) fn contexts_in_use(&self) -> (usize, u64) {
+        (self.contexts.len() - self.free.len(), self.context_bytes)
+    }
+
     /// Whether messages of `len` bytes are compressed, where that was agreed.
     #[inline]
     pub(crate) fn is_worth(&self, len: usize) -> bool {

@@ -101,13 +101,14 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
+            self.core.statistics.sent.count(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)
     }
 
     fn queue(&mut self, id: ConnId, message: Message<'_>) -> Sent {
-        let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
+        let Some(index) = self.core.peers.find(id) else { return self.core.has_ended() };
         if self.turn == index {
             self.settle_reply_of(index);
         } else {
@@ -162,7 +163,7 @@ impl Context<'_> {
                     self.hears_others(index);
                     self.core.send_shared(self.now, index, &mut shared, message)
                 }
-                None => Sent::Refused,
+                None => self.core.has_ended(),
             });
         }
         self.core.end_shared();

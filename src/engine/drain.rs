@@ -118,7 +118,7 @@ impl<H: Handler> Engine<H> {
             // A server that was dialled is owed no answer.
             ConnectionState::Handshake if self.dial_failed(now, index, &DialError::Lost(Lost::Stopped)) => {}
             ConnectionState::Handshake => {
-                self.core.refuse(now, index, &Refusal::Unavailable("the server is stopping"));
+                self.refuse(now, index, &Refusal::Unavailable("the server is stopping"), None);
             }
             _ => {
                 let (code, reason) = self.core.farewell(index);

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     config::{Config, Keepalive, Limits},
     conn::Input,
-    engine::{ConnId, Context, Engine, Handler},
+    engine::{ConnId, Context, Engine, Handler, Queues, Statistics},
     error::Error,
     time::{Now, Tick},
 };
@@ -439,10 +439,14 @@ impl<H: Handler> Server<H> {
         self.engine.is_draining()
     }
 
-    /// Connections that came to a listener of proxies and were dropped before anything was read as HTTP: see
-    /// `Handler::on_turned_away`.
-    pub fn turned_away(&self) -> u64 {
-        self.engine.turned_away()
+    /// What it has seen since it was bound, and holds now: a copy of some kilobytes.
+    pub fn statistics(&self) -> Statistics {
+        self.engine.statistics()
+    }
+
+    /// What waits to be written to all connections. Looks at each of them.
+    pub fn queues(&self) -> Queues {
+        self.engine.queues()
     }
 
     /// Open descriptors this process may have, after the limit was raised.

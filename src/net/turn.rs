@@ -8,7 +8,7 @@ use super::{
     socket::{self, Holder, Listener, Room, Socket},
 };
 use crate::{
-    engine::{Command, ConnId, DialError, Handler, Lost, PeerInfo},
+    engine::{Command, ConnId, Handler, Lost, PeerInfo},
     error::Error,
     time::Tick,
     wire::handshake::Refusal,
@@ -38,6 +38,7 @@ impl<H: Handler> Server<H> {
         self.now = self.clock.now();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
+        let began = self.clock.read_at();
         match polled {
             Ok(()) => {
                 for event in &events {
@@ -67,6 +68,8 @@ impl<H: Handler> Server<H> {
             self.obey();
         }
         self.flush();
+        let took = self.clock.since(began);
+        self.engine.statistics_mut().turns.record(took.as_micros() as u64);
         Ok(self.goes_on())
     }
 
@@ -157,6 +160,7 @@ impl<H: Handler> Server<H> {
                 Err(_) => {
                     // Out of descriptors, most likely. Those that wait stay in the backlog; trying at once would spin.
                     self.accept_at = Some(self.now.tick.after(ACCEPT_PAUSE_MS));
+                    self.engine.statistics_mut().accept_pauses += 1;
                     return;
                 }
             }
@@ -307,8 +311,7 @@ impl<H: Handler> Server<H> {
     /// The peer does not speak TLS as it should, or is not who it should be.
     #[cold]
     fn distrust(&mut self, id: ConnId, error: &io::Error) {
-        self.engine.handle_dial_failed(self.now, id, &DialError::Tls { why: error.to_string() });
-        self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::InvalidData));
+        self.engine.handle_tls_failed(self.now, id, &error.to_string());
     }
 
     /// Nobody is to be given up as a slow reader for what was not even offered to its socket.

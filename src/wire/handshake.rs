@@ -274,6 +274,27 @@ impl Refusal {
         }
     }
 
+    /// A short name for logs and statistics, of which there are few: neither the peer's text nor a handler's is in it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::Subprotocol => "subprotocol",
+            Refusal::Origin => "origin",
+            Refusal::Method | Refusal::Head => "method",
+            Refusal::Timeout { .. } => "timeout",
+            Refusal::LengthRequired => "length_required",
+            Refusal::BodyTooLarge { .. } => "body_too_large",
+            Refusal::Expectation => "expectation",
+            Refusal::UpgradeRequired => "upgrade_required",
+            Refusal::Version => "version",
+            Refusal::HeadTooLarge { .. } => "head_too_large",
+            Refusal::TooManyHeaders { .. } => "too_many_headers",
+            Refusal::Unavailable(_) => "unavailable",
+            Refusal::HttpVersion => "http_version",
+            _ => "other",
+        }
+    }
+
     /// Writes the whole response, after which the connection is closed.
     pub fn put(&self, out: &mut Vec<u8>) {
         let body = self.put_head(out);

@@ -3,7 +3,8 @@
 use super::{REQUEST, RESPONSE, entropy, show};
 use sockeye::{
     Answer, Cause, Closed, Command, Config, ConnId, Context, DialError, Endpoint, Engine, Handler,
-    HttpRequest, Input, Keepalive, Limits, Lost, Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
+    HttpRequest, Input, Keepalive, Limits, Lost, Message, Now, PeerInfo, Refused, Request, Response,
+    Statistics, Tick, Upgrade,
 };
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -55,6 +56,10 @@ pub struct Script {
     act: Act,
     judge: Judge,
     reply: Reply,
+    /// Messages it was handed, and the bytes of these.
+    received: (u64, u64),
+    /// Whom the engine refused: with which status, or none where it was TLS, and the path that was asked for.
+    refused: Vec<(ConnId, Option<u16>, Option<String>)>,
 }
 
 impl Script {
@@ -71,6 +76,14 @@ impl Handler for Script {
 
     fn on_http(&mut self, cx: &mut Context<'_>, id: ConnId, request: &HttpRequest<'_>) -> Answer {
         (self.reply)(cx, id, request)
+    }
+
+    fn on_refused(&mut self, _: &mut Context<'_>, id: ConnId, refused: &Refused<'_>) {
+        assert!(!self.open.contains(&id) && self.refused.iter().all(|(other, ..)| *other != id));
+        self.refused.push(match refused {
+            Refused::Http { refusal, path } => (id, Some(refusal.status()), path.map(str::to_owned)),
+            _ => (id, None, None),
+        });
     }
 
     fn on_response(&mut self, cx: &mut Context<'_>, id: ConnId, response: &Response<'_>) {
@@ -91,6 +104,8 @@ impl Handler for Script {
 
     fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
         assert!(self.open.contains(&id), "a message of {id}, which is not open");
+        self.received.0 += 1;
+        self.received.1 += message.as_bytes().len() as u64;
         let seen = match message {
             Message::Text(text) => Seen::Text(text.to_owned()),
             Message::Binary(bytes) => Seen::Binary(bytes.to_vec()),
@@ -205,6 +220,8 @@ impl Drive {
             act: Box::new(act),
             judge: Box::new(|_| Upgrade::accept()),
             reply: Box::new(|_, _, _| Answer::Refuse),
+            received: (0, 0),
+            refused: Vec::new(),
         };
         let read_bytes_max = config.limits.read_bytes_max as usize;
         Drive {
@@ -309,6 +326,18 @@ impl Drive {
         self.engine.handle_lost(self.now, id, how);
         self.obey();
         self.wake()
+    }
+
+    /// A peer does not speak TLS as it should.
+    pub fn fail_tls(&mut self, id: ConnId) -> &mut Drive {
+        self.engine.handle_tls_failed(self.now, id, "not a record");
+        self.obey();
+        self.wake()
+    }
+
+    /// Whom the engine refused: with which status, none where it was TLS, and the path that was asked for.
+    pub fn take_refused(&mut self) -> Vec<(ConnId, Option<u16>, Option<String>)> {
+        std::mem::take(&mut self.engine.handler_mut().refused)
     }
 
     /// The peer's socket takes no byte until [`Drive::take`] says so.
@@ -443,6 +472,11 @@ impl Drive {
         self.wake()
     }
 
+    /// So much time passes.
+    pub fn pass(&mut self, ms: u64) -> &mut Drive {
+        self.at(self.now.tick.as_ms() + ms)
+    }
+
     /// Does between two events what a handler's call could.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let result = self.engine.act(self.now, |_, cx| act(cx));
@@ -499,6 +533,25 @@ impl Drive {
         self.engine.buffered_bytes()
     }
 
+    /// What the engine has counted, of which the books balance.
+    #[track_caller]
+    pub fn statistics(&self) -> Statistics {
+        let (seen, script) = (self.engine.statistics(), self.engine.handler());
+        let mut open = script.open.len() as u64;
+        // A handler that panicked in its on_open or on_close is owed nothing.
+        if self.may_panic {
+            open = seen.open();
+        }
+        assert_eq!(seen.open(), open, "{seen:?}");
+        assert!(seen.handshaking() + seen.dialling() + open <= self.connections() as u64, "{seen:?}");
+        assert_eq!(seen.refusals().map(|(.., count)| count).sum::<u64>(), seen.handshakes.refused);
+        assert_eq!(seen.answers().map(|(_, count)| count).sum::<u64>(), seen.handshakes.answered);
+        assert_eq!(seen.closes().map(|(.., count)| count).sum::<u64>(), seen.closed);
+        assert_eq!((seen.received.messages, seen.received.bytes), script.received);
+        assert_eq!((seen.panics, seen.now.buffered_bytes), (self.panics(), self.buffered_bytes() as u64));
+        seen
+    }
+
     /// When the engine wants to be told the time again.
     pub fn poll_timeout(&self) -> Option<u64> {
         self.engine.poll_timeout().map(Tick::as_ms)
@@ -551,6 +604,18 @@ impl Drive {
     pub fn expect_tick(&mut self) -> &mut Drive {
         assert_eq!(self.engine.handler_mut().log.pop_front(), Some((None, Seen::Tick)));
         self
+    }
+
+    /// All peers end TCP.
+    pub fn feed_all_eof(&mut self) -> &mut Drive {
+        self.wires.values_mut().for_each(|wire| wire.eof = true);
+        self.wake()
+    }
+
+    /// What was written and told is of no interest.
+    pub fn forget_all(&mut self) {
+        self.take_seen();
+        self.wires.values_mut().for_each(|wire| wire.out.clear());
     }
 
     /// The handler was told nothing that was not asked about.
@@ -627,6 +692,7 @@ impl Drop for Drive {
             return;
         }
         self.expect_nothing_seen();
+        self.statistics();
         for id in self.wires.keys().copied().collect::<Vec<_>>() {
             self.expect_silence(id);
         }

@@ -5,6 +5,8 @@ mod identities;
 mod layers;
 mod limits;
 mod logging;
+#[cfg(test)]
+mod operator;
 mod reload;
 mod secrets;
 mod signals;
