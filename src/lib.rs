@@ -83,7 +83,7 @@ pub use conn::{
 };
 pub use engine::{
     Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler,
-    Lost, PeerInfo, Prepared, Sent, Transmit,
+    InvalidConnId, Lost, PeerInfo, Prepared, Sent, Transmit,
 };
 pub use error::Error;
 #[cfg(feature = "tls")]

@@ -20,7 +20,7 @@ mod topics;
 
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
-pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use handler::{Cause, Closed, ConnId, Fanout, Handler, InvalidConnId, Lost, PeerInfo, Sent};
 pub use http::Answer;
 pub use prepared::Prepared;
 

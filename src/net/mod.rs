@@ -192,7 +192,11 @@ impl<H: Handler> Server<H> {
     ) -> Result<Server<H>, Error> {
         config.limits.validate()?;
         config.deflate.validate()?;
-        let bound = config.listen.iter().map(|address| Listener::bind(address, config.reuse_port, tls));
+        let bound = config.listen.iter().enumerate().map(|(number, address)| {
+            let is_kept = config.admin_listener.is_some_and(|admin| usize::from(admin) == number);
+            let listener = Listener::bind(address, config.reuse_port, tls)?;
+            Ok(if is_kept { listener.kept() } else { listener })
+        });
         let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket).map_err(Error::Loop));
         let listeners = bound.chain(adopted).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
@@ -296,7 +300,8 @@ impl<H: Handler> Server<H> {
     /// - of an address that is shared (`Config::reuse_port`), those are accepted who have begun to connect: for half a
     ///   second, or half of `within_ms` where that is less. Who begins only now gets to the successor, after TCP has tried
     ///   again. (On Linux; on others they may be reset.)
-    /// - any other address is let go of when all in its backlog are accepted.
+    /// - any other address is let go of when all in its backlog are accepted, but for that of `Config::admin_listener`, which
+    ///   stays open until the server shuts down.
     pub fn drain(&mut self, within_ms: u32) {
         if !matches!(self.stop, Stop::No) {
             return;
@@ -306,8 +311,8 @@ impl<H: Handler> Server<H> {
         for number in 0..self.listeners.len() {
             self.accept_all(number, Holder::Alone);
         }
-        self.unlisten(|listener| listener.holder() != Holder::Group);
-        let shared = self.listeners.iter().flatten();
+        self.unlisten(|listener| !matches!(listener.holder(), Holder::Group | Holder::Kept));
+        let shared = self.listeners.iter().flatten().filter(|listener| listener.holder() == Holder::Group);
         // A kernel that cannot drop them resets a few.
         let shares = shared.map(Listener::turn_away).count() > 0;
         let unlisten = shares.then(|| self.now.tick.after((within_ms / 2).min(UNLISTEN_MS)));

@@ -104,7 +104,7 @@ impl<H: Handler> Server<H> {
                 for number in 0..self.listeners.len() {
                     self.accept_all(number, Holder::Group);
                 }
-                self.unlisten(|_| true);
+                self.unlisten(|listener| listener.holder() == Holder::Group);
                 self.stop = Stop::Draining { unlisten: None, by };
             } else if unlisten.is_none() && (by <= self.now.tick || self.engine.connections() == 0) {
                 self.shutdown();

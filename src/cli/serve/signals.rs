@@ -11,10 +11,22 @@ use sockeye::Remote;
 use std::{io, process, thread};
 
 /// How the server is stopped.
+#[derive(Clone)]
 pub(super) struct Ending {
     pub(super) remote: Remote,
     /// How long those who are connected are served before, in milliseconds.
     pub(super) drain_ms: u32,
+}
+
+impl Ending {
+    /// Stops the server when those who are connected were served for so long.
+    pub(super) fn begin(&self, within_ms: u32) {
+        supervisor::tell(&[NotifyState::Stopping]);
+        match within_ms {
+            0 => self.remote.shutdown(),
+            within_ms => self.remote.drain(within_ms),
+        }
+    }
 }
 
 /// From now on no signal that is listened to ends the process by itself. To be done before anybody can connect, who might
@@ -55,11 +67,7 @@ pub(super) fn listen(
                         "stopping",
                         &[("signal", if signal == SIGINT { "SIGINT" } else { "SIGTERM" }.into())],
                     );
-                    supervisor::tell(&[NotifyState::Stopping]);
-                    match ending.drain_ms {
-                        0 => ending.remote.shutdown(),
-                        within_ms => ending.remote.drain(within_ms),
-                    }
+                    ending.begin(ending.drain_ms);
                 }
             }
         }
