@@ -314,7 +314,7 @@ fn places_and_connections_are_listed_page_by_page() {
     pages.push(member(server.public, "a"));
     let _room = Page::open(server.public, "/room/lobby");
     let mut group = Page::open(server.public, "/envelope?groupid=g&userid=bob");
-    group.send(r#"{"action":"hello","message":"m"}"#).next();
+    group.send(r#"{"action":"hello","message":"m","groupId":"g"}"#).next();
 
     let mut found = Vec::new();
     let mut target = "/api/v1/channels?limit=2".to_owned();
@@ -399,7 +399,7 @@ fn what_is_published_is_heard_where_it_is_for() {
     assert!(page.is_known("t"));
     let mut room = Page::open(server.public, "/room/lobby");
     let mut bob = Page::open(server.public, "/envelope?groupid=g&userid=bob");
-    bob.send(r#"{"action":"hello","message":"m"}"#).next();
+    bob.send(r#"{"action":"hello","message":"m","groupId":"g"}"#).next();
     let heard = json!({"delivered": 1, "refused": 0});
 
     let from = json!({"id": "ops", "name": "Operator"});

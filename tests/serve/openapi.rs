@@ -139,7 +139,7 @@ fn the_api_is_as_it_is_described() {
     assert!(alice.is_known("t"));
     assert_eq!(alice.ask(r#"[{"action":"join_channel","channel_name":"a"}]"#), "");
     let mut bob = Page::open(server.public, "/envelope?groupid=g&userid=bob");
-    bob.send(r#"{"action":"hello","message":"m"}"#).next();
+    bob.send(r#"{"action":"hello","message":"m","groupId":"g"}"#).next();
     for path in ["/healthz", "/readyz", "/metrics"] {
         description.expect("GET", path, 200, &server.ask("GET", path, ""));
     }
