@@ -206,6 +206,32 @@ fn a_server_that_is_full_can_be_asked_and_says_that_it_is() {
 }
 
 #[test]
+fn a_server_whose_buffers_are_nearly_full_says_so() {
+    let limits =
+        ["--buffered-bytes-max", "1120KiB", "--outbox-bytes-max", "4MiB", "--outbox-stall-ms-max", "0"];
+    let server = Administered::start(&limits);
+    let mut deaf = TcpStream::connect(server.public).expect("it listens");
+    let upgrade = "GET /room/r HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    deaf.write_all(upgrade.as_bytes()).expect("it is taken");
+    let mut head = [0; 13];
+    deaf.read_exact(&mut head).expect("it answers");
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    let text = "x".repeat(14 << 10);
+    let readiness = loop {
+        assert_eq!(server.post("publish", json!({"room": "r", "text": text})).expect(200)["delivered"], 1);
+        let answer = server.ask_with("GET", "/readyz", "", "");
+        if answer.status != 200 {
+            break answer.expect(503);
+        }
+    };
+    assert_eq!(readiness["reasons"][0]["code"], "buffered_bytes");
+    assert!(readiness["reasons"][0]["message"].to_string().contains("1146880 may be"), "{readiness}");
+    let one = server.get("/api/v1/connections");
+    assert!(one["connections"][0]["queued_bytes"].as_u64() > Some(512 << 10), "{one}");
+}
+
+#[test]
 fn a_server_that_drains_says_so_until_it_ends() {
     let mut server = Administered::start(&[]);
     let mut page = Page::open(server.public, "/echo");

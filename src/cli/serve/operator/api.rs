@@ -108,7 +108,9 @@ impl<A: Application> Operator<A> {
         self.guard.check(cx.now().tick, address.map(|address| address.ip()), request).inspect_err(
             |problem| {
                 let address = address.map_or_else(|| "unix".to_owned(), |address| address.to_string());
-                log::warn!(connection:% = id, address:% = address, status = problem.status; "administration refused");
+                // That nothing is listened to is said once, by the guard.
+                let level = if problem.status == 429 { Level::Debug } else { Level::Warn };
+                log::log!(level, connection:% = id, address:% = address, status = problem.status; "administration refused");
             },
         )?;
         let (call, segment) = called?;

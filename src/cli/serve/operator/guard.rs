@@ -89,7 +89,12 @@ impl Guard {
                 self.strangers.remove(&oldest);
             }
         }
-        self.strangers.entry(place).or_insert(Stranger { since: now, wrong: 0 }).wrong += 1;
+        let stranger = self.strangers.entry(place).or_insert(Stranger { since: now, wrong: 0 });
+        stranger.wrong += 1;
+        if stranger.wrong == WRONG_MAX {
+            let address = place.map_or_else(|| "unix".to_owned(), |place| place.to_string());
+            log::warn!(address:% = address; "too many wrong tokens: nothing from there is listened to for a minute");
+        }
     }
 }
 

@@ -73,8 +73,9 @@ impl<A: Application> Operator<A> {
                 format!("there are {limit} connections, and no more may be (connections_max)"),
             );
         }
+        // Past all of it somebody is closed for it at once, so that it is never seen for long.
         let (held, limit) = (cx.held_bytes(), limits.buffered_bytes_max);
-        if limit > 0 && held > limit {
+        if limit > 0 && held > limit / 10 * 9 {
             let message = format!("{held} bytes are buffered, and {limit} may be (buffered_bytes_max)");
             add("buffered_bytes", message);
         }
