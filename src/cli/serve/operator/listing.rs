@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_page_ends_where_it_is_full_or_was_work_enough_and_the_next_goes_on_there() {
         let page = |from, entries_max, cost| {
-            let look = |at: usize| (cost, (at % 2 == 0).then(|| json!(at)));
+            let look = |at: usize| (cost, at.is_multiple_of(2).then(|| json!(at)));
             Page { from, entries_max }.fill(10, look)
         };
         assert_eq!(page(0, 2, 1), (vec![json!(0), json!(2)], json!("3")));
