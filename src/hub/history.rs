@@ -154,6 +154,11 @@ impl Archive {
         is_it
     }
 
+    /// Messages that are kept, and their bytes.
+    pub(super) fn size(&self) -> (usize, u64) {
+        (self.messages, self.bytes)
+    }
+
     /// Whether most of the order is of entries that are gone.
     pub(super) fn is_littered(&self) -> bool {
         self.order.len() > 2 * self.messages + 1_024

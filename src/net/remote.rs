@@ -191,7 +191,7 @@ impl Remote {
         self.wake();
     }
 
-    /// Leaves new connections to a successor, as `Server::drain` does; never refused.
+    /// Leaves new connections to a successor and closes those that are there in turn, as `Server::drain` does; never refused.
     pub fn drain(&self, within_ms: u32) {
         self.0.drain.store(u64::from(within_ms) + 1, Ordering::Release);
         self.wake();

@@ -180,7 +180,7 @@ fn a_value_that_is_wrong_is_named_with_its_line_and_what_is_expected() {
             "5: limits.fragments_max = -1: -1 is not in 0..=4294967295 (expected: a whole number)",
             "7: server.no_acks = \"yes\": this is a string (expected: true or false)",
             "8: server.listen = [\"127.0.0.1:0\", \"nonsense\"]: 'nonsense' is no address: give HOST:PORT, [IPV6]:PORT or \
-             unix:PATH; before it tls: for TLS",
+             unix:PATH; before it tls: for TLS, and before that proxy: where proxies come with the PROXY protocol",
             "9: server.zone = 1: this is an integer (expected: a string, NAME)",
             "10: there is no server.log: did you mean log.log?",
             "12: log.log = \"xml\": there is no such value (expected: one of json, text)",
