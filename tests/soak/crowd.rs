@@ -34,6 +34,8 @@ pub struct Calls {
 pub enum Call {
     /// Come, talk, leave, and come again.
     Mingle,
+    /// The same, but nobody leaves: who does is told things that it does not wait for any more.
+    Stay,
     /// Come no more, say no more, and stay until all was heard.
     Hush,
     /// Leave.
@@ -51,7 +53,7 @@ impl Calls {
     }
 
     fn current(&self) -> Call {
-        [Call::Mingle, Call::Hush, Call::Leave][usize::from(self.call.load(Relaxed))]
+        [Call::Mingle, Call::Stay, Call::Hush, Call::Leave][usize::from(self.call.load(Relaxed))]
     }
 
     /// Whether all have done what they were told: they are silent and have heard all, or have left.
@@ -179,7 +181,7 @@ impl Crowd {
                 self.visitors[index] = Some(visitor);
             }
         }
-        if call == Call::Mingle {
+        if matches!(call, Call::Mingle | Call::Stay) {
             let missing = self.wanted.saturating_sub(self.here()).min(DIALS_MAX);
             if now >= self.dials_at {
                 (0..missing).for_each(|_| self.dial(cx));
@@ -224,11 +226,12 @@ impl Crowd {
         match visitor.stage {
             Stage::Dialling => {}
             Stage::Talking { next_at, leaves_at } => {
-                if call != Call::Mingle {
+                let leaves = now >= leaves_at && call == Call::Mingle;
+                if matches!(call, Call::Hush | Call::Leave) {
                     visitor.stage = Stage::Finishing { since: now };
-                } else if now >= leaves_at && self.dice.one_in(4) {
+                } else if leaves && self.dice.one_in(4) {
                     self.close(cx, visitor, now);
-                } else if now >= leaves_at {
+                } else if leaves {
                     visitor.stage = Stage::Finishing { since: now };
                 } else if now >= next_at {
                     self.talk(cx, visitor);

@@ -94,12 +94,49 @@ impl Metrics {
         wrong
     }
 
-    /// How connections ended, by code and cause.
-    pub fn closes(&self) -> BTreeMap<String, u64> {
-        self.lines("connections_closed_total")
-            .filter(|&(_, n)| n > 0)
-            .map(|(l, n)| (l.to_owned(), n))
-            .collect()
+    /// What it amounts to, for a human.
+    pub fn summary(&self) -> Vec<String> {
+        let table = |name: &str| {
+            let lines = self.lines(name).filter(|&(_, count)| count > 0);
+            let lines = lines.map(|(labels, count)| format!("{count} {}", labels.trim_matches(['{', '}'])));
+            lines.collect::<Vec<_>>().join("; ")
+        };
+        let mut text = vec![
+            format!(
+                "the server's metrics: {} connections accepted: {}",
+                self.sum("connections_accepted_total"),
+                table("handshakes_total")
+            ),
+            format!("  refused: {}", table("handshakes_refused_total")),
+            format!("  closed: {}", table("connections_closed_total")),
+            format!(
+                "  {} messages received, {} sent; not sent: {}; {} bytes queued for who was lost or given up",
+                self.sum("messages_received_total"),
+                self.sum("messages_sent_total"),
+                table("messages_dropped_total"),
+                self.sum("queues_dropped_bytes_total"),
+            ),
+            format!(
+                "  {} pings sent, {} of peers not answered",
+                self.sum("pings_sent_total"),
+                self.sum("pings_dropped_total")
+            ),
+        ];
+        text.extend(
+            self.slowest_turn().map(|seconds| format!("  slowest turn of the loop: up to {seconds} s")),
+        );
+        text
+    }
+
+    /// The bound of the class of the slowest turn, in seconds.
+    fn slowest_turn(&self) -> Option<&str> {
+        let all = self.sum("loop_turn_seconds_count");
+        let bounds = self.lines("loop_turn_seconds_bucket").filter(|&(_, count)| count == all);
+        let bounds = bounds.filter_map(|(labels, _)| labels.strip_prefix("{le=\"")?.strip_suffix("\"}"));
+        bounds.min_by(|a, b| {
+            let number = |text: &str| text.parse::<f64>().unwrap_or(f64::INFINITY);
+            number(a).total_cmp(&number(b))
+        })
     }
 }
 

@@ -49,6 +49,8 @@ struct Soak {
     /// Crowds so far: each is another one.
     crowds: u64,
     peak_bytes: u64,
+    /// What the server counted, as last read.
+    last: Option<Metrics>,
 }
 
 pub fn main() -> ExitCode {
@@ -103,6 +105,7 @@ fn prepare(arguments: Arguments) -> Result<Soak, String> {
         progress_at: now + PROGRESS,
         crowds: 0,
         peak_bytes: 0,
+        last: None,
     })
 }
 
@@ -151,7 +154,7 @@ impl Soak {
     }
 
     fn mingle(&mut self, length: Duration) -> Result<(), String> {
-        let (calls, crowd) = self.crowd();
+        let (calls, crowd) = self.crowd(Call::Mingle);
         let stop = Arc::new(AtomicBool::new(false));
         let vandals: Vec<JoinHandle<()>> = (0..self.arguments.vandals as usize)
             .map(|number| {
@@ -181,7 +184,7 @@ impl Soak {
         let Some(admin) = self.tested.addresses.admin else { return Ok(()) };
         self.settle()?;
         let (before, mine) = (Metrics::read(admin)?, self.told());
-        let (calls, crowd) = self.crowd();
+        let (calls, crowd) = self.crowd(Call::Stay);
         let until = Instant::now() + length;
         while Instant::now() < until {
             thread::sleep(Duration::from_millis(20));
@@ -220,9 +223,9 @@ impl Soak {
         [books.said.get(), books.heard.get(), books.said_bytes.get(), books.heard_bytes.get()]
     }
 
-    fn crowd(&mut self) -> (Arc<Calls>, Vec<JoinHandle<()>>) {
+    fn crowd(&mut self, call: Call) -> (Arc<Calls>, Vec<JoinHandle<()>>) {
         let calls = Arc::new(Calls::default());
-        calls.call(Call::Mingle);
+        calls.call(call);
         self.crowds += 1;
         let start = |number| {
             crowd::start(
@@ -283,6 +286,8 @@ impl Soak {
             let metrics = Metrics::read(admin)?;
             let wrong = metrics.imbalances().into_iter().chain(metrics.leftovers());
             wrong.for_each(|what| self.books.find(format!("nobody is connected, and {what}")));
+            self.hold_against(&metrics);
+            self.last = Some(metrics);
             let _ = self.wait("the one who read the metrics is gone", is_back);
         }
         let mut costs = self.tested.costs();
@@ -295,6 +300,34 @@ impl Soak {
             }
         }
         Ok(costs)
+    }
+
+    /// What all rounds so far amount to: the server's numbers against those of its log and of who came.
+    fn hold_against(&self, metrics: &Metrics) {
+        if let Some((opened, closed)) = self.tested.log.connections() {
+            let (ours, theirs) = (closed.values().sum::<u64>(), metrics.sum("connections_closed_total"));
+            if ours != theirs || opened != theirs {
+                self.books.find(format!(
+                    "the log has {opened} opened and {ours} closed, the metrics {theirs} closed"
+                ));
+            }
+        }
+        let [said, heard, said_bytes, heard_bytes] = self.told();
+        // Vandals said and were sent more. What was sent to those who had just left nobody heard.
+        for (name, least) in [
+            ("messages_received_total", said),
+            ("messages_sent_total", heard),
+            ("messages_received_bytes_total", said_bytes),
+            ("messages_sent_bytes_total", heard_bytes),
+        ] {
+            if metrics.sum(name) < least {
+                self.books
+                    .find(format!("{name} is {}, where visitors alone have {least}", metrics.sum(name)));
+            }
+        }
+        if metrics.sum("panics_total") > 0 {
+            self.books.find("the server counts a panic");
+        }
     }
 
     fn compare(&self, before: Costs, after: Costs) {
@@ -403,6 +436,9 @@ impl Soak {
             books.slowest_opening.get(),
             books.slowest_closing.get()
         ));
+        for text in self.last.iter().flat_map(Metrics::summary) {
+            line(text);
+        }
         if let [was, is] = rests {
             let grown = |before: u64, after: u64| (after as f64 / before.max(1) as f64 - 1.0) * 100.0;
             line(format!(
