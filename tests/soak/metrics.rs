@@ -31,7 +31,12 @@ impl Metrics {
             let value = value.parse().map_err(|_| format!("a metric that is no number: {line}"))?;
             Ok((name.to_owned(), value))
         });
-        parsed.collect::<Result<_, String>>().map(Metrics)
+        let metrics = parsed.collect::<Result<_, String>>().map(Metrics)?;
+        // What is not there would be taken for 0.
+        match HELD.iter().chain(&COUNTED).find(|name| metrics.lines(name).next().is_none()) {
+            Some(name) => Err(format!("there is no sockeye_{name} in the metrics")),
+            None => Ok(metrics),
+        }
     }
 
     /// The sum of all lines of a metric, whatever their labels; 0 where there is none.
@@ -83,9 +88,7 @@ impl Metrics {
 
     /// What is still held although nobody is there but who asks.
     pub fn leftovers(&self) -> Vec<String> {
-        let gauges = ["queues_bytes", "connections_backlogged", "deflate_contexts", "deflate_contexts_bytes"];
-        let hub = ["channels", "rooms", "users", "people", "chat_members", "dialect_connections"];
-        let held = gauges.iter().chain(&hub).filter(|name| self.sum(name) > 0);
+        let held = HELD.iter().filter(|name| self.sum(name) > 0);
         let mut wrong: Vec<_> = held.map(|name| format!("{name}: {} is left", self.sum(name))).collect();
         let open = self.with("connections", "state=\"open\"") + self.with("connections", "state=\"ending\"");
         if open > 0 {
@@ -114,7 +117,7 @@ impl Metrics {
                 self.sum("messages_received_total"),
                 self.sum("messages_sent_total"),
                 table("messages_dropped_total"),
-                self.sum("queues_dropped_bytes_total"),
+                self.sum("queue_dropped_bytes_total"),
             ),
             format!(
                 "  {} pings sent, {} of peers not answered",
@@ -139,5 +142,37 @@ impl Metrics {
         })
     }
 }
+
+/// What nothing may be left of when nobody is connected. Groups and conversations live as long as their history.
+const HELD: [&str; 12] = [
+    "queue_bytes",
+    "buffered_bytes",
+    "connections_backlogged",
+    "deflate_contexts",
+    "deflate_context_bytes",
+    "channels",
+    "rooms",
+    "users",
+    "people",
+    "chat_members",
+    "dialect_connections",
+    "panics_total",
+];
+
+/// What else is asked for, and there from the start.
+const COUNTED: [&str; 12] = [
+    "connections",
+    "connections_accepted_total",
+    "connections_closed_total",
+    "handshakes_total",
+    "messages_received_total",
+    "messages_sent_total",
+    "messages_received_bytes_total",
+    "messages_sent_bytes_total",
+    "messages_dropped_total",
+    "queue_dropped_bytes_total",
+    "pings_sent_total",
+    "loop_turn_seconds_count",
+];
 
 const PATIENCE: Duration = Duration::from_secs(20);
