@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 #[command(name = "tests/soak/run", disable_version_flag = true)]
 pub struct Arguments {
     /// How long the load lasts, in minutes, such as 5 or 0.5. Before it comes a warm-up of the same kind, a fifth as long
-    /// (5 to 60 s), and behind both some seconds in which all is counted.
+    /// (4 to 60 s), and behind both some seconds in which all is counted.
     #[arg(long, value_name = "N", default_value = "5", value_parser = minutes)]
     pub minutes: Duration,
     /// What chance begins from. The same seed makes the same people do the same, as far as sockets and clocks allow.
@@ -52,7 +52,7 @@ impl Arguments {
             return Some(Arguments::parse());
         }
         is_chosen(&given)
-            .then(|| Arguments { minutes: Duration::from_secs(10), ..Arguments::parse_from(["soak"]) })
+            .then(|| Arguments { minutes: Duration::from_secs(8), ..Arguments::parse_from(["soak"]) })
     }
 }
 

@@ -5,7 +5,8 @@
 //! all leave. What the server holds behind the second round is held against what it held behind the first: whatever is
 //! made once, at first use, and whatever grows up to a bound is there by then.
 //!
-//! Started by `tests/soak/run`. `cargo test` has a round of ten seconds, with its own, unoptimised build.
+//! Started by `tests/soak/run`. `cargo test` has a short one, with its own, unoptimised build: a round of eight
+//! seconds behind a warm-up of four, and what comes behind each.
 
 #[cfg(target_os = "linux")]
 mod arguments;

@@ -148,7 +148,7 @@ impl Soak {
         self.mingle(length)?;
         // Of a crowd whose end is wanted nothing more is asked than that it leaves in order.
         if !self.ends.load(Relaxed) {
-            self.count(length.min(COUNTED))?;
+            self.count((length / 3).min(COUNTED))?;
         }
         Ok(())
     }
@@ -473,9 +473,9 @@ impl Soak {
 }
 
 /// A fifth of what is asked for, within these.
-const WARM_UP_MIN: Duration = Duration::from_secs(5);
+const WARM_UP_MIN: Duration = Duration::from_secs(4);
 const WARM_UP_MAX: Duration = Duration::from_secs(60);
-/// Time of a round's second part.
+/// Time of a round's second part, a third of the first at most.
 const COUNTED: Duration = Duration::from_secs(10);
 /// How long memory may take to go back.
 const SETTLING: Duration = Duration::from_secs(2);

@@ -443,10 +443,16 @@ impl Vandal {
     fn play_dead(&mut self) -> Deed {
         let mut wire = self.open("/echo")?;
         let since = Instant::now();
-        match wire.drain(PATIENCE) {
-            true => Ok(Ok("was dropped for it")),
-            false => Ok(Err(format!("answers no ping, and is there after {:?}", since.elapsed()))),
+        wire.tcp.set_read_timeout(Some(Duration::from_millis(300)))?;
+        while since.elapsed() < PATIENCE {
+            if wire.drain(Duration::from_secs(1)) {
+                return Ok(Ok("was dropped for it"));
+            }
+            if self.stop.load(Relaxed) {
+                return Ok(Ok("was there until the end"));
+            }
         }
+        Ok(Err(format!("answers no ping, and is there after {:?}", since.elapsed())))
     }
 
     // ------------------------------------------------------------------ handshakes and plain requests
