@@ -78,7 +78,7 @@ impl Files {
         let (users, chain, key) = (path("users.toml"), path("chain.pem"), path("key.pem"));
         self.replace(
             "sockeye.toml",
-            &format!(
+            format!(
                 "[server]\norigin = [\"{ORIGIN}\", \"https://{origin}.example\"]\n\
                  [log]\nlog_level = \"{log_level}\"\n\
                  [tls]\ntls_cert = [\"{chain}\"]\ntls_key = [\"{key}\"]\n\
@@ -102,7 +102,7 @@ impl Files {
         }
         let guest = self.guest;
         text += &format!("[[user]]\ntoken = \"guest-{guest}\"\nid = \"guest-{guest}\"\n");
-        self.replace("users.toml", &text)
+        self.replace("users.toml", text)
     }
 
     /// Makes a new certificate and its key: what the server is to show, in DER.
@@ -112,8 +112,8 @@ impl Files {
             .and_then(|params| KeyPair::generate().map(|key| (params, key)))
             .and_then(|(params, key)| Ok((params.signed_by(&key, &self.authority)?, key)));
         let (certificate, key) = made.map_err(|error| format!("no certificate: {error}"))?;
-        self.replace("key.pem", &key.serialize_pem())
-            .and_then(|()| self.replace("chain.pem", &certificate.pem()))
+        self.replace("key.pem", key.serialize_pem())
+            .and_then(|()| self.replace("chain.pem", certificate.pem()))
             .map_err(|error| format!("{}: {error}", self.folder.display()))?;
         Ok(certificate.der().to_vec())
     }

@@ -471,7 +471,7 @@ impl Vandal {
             3 => (post("", &body), "200"),
             4 => (post("X-Forwarded-For: 192.0.2.1\r\n", &body), "401"),
             5 => (post("", "{no json"), "400"),
-            _ => (format!("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"), "400"),
+            _ => ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400"),
         };
         let mut wire = self.dial()?;
         wire.write(request.as_bytes())?;
