@@ -12,12 +12,15 @@ use crate::{
     vandals, wire,
 };
 use rustls::ClientConfig;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
 use sockeye::TlsClient;
 use std::{
     io::Write as _,
     path::PathBuf,
-    process::ExitCode,
+    process::{Command, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -68,18 +71,13 @@ pub fn main() -> ExitCode {
 /// Starts the server.
 fn prepare(arguments: Arguments) -> Result<Soak, String> {
     let ends = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The second one ends us at once; the server, whose stderr breaks, is killed before.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&ends))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&ends)))
-            .map_err(|error| format!("no signals: {error}"))?;
-    }
     let binary = arguments.server.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_sockeye")));
     let books = Arc::new(Books::default());
     let files = Files::new(arguments.keep)?;
     let (trust, log) = (wire::trust(&files.authority(), true)?, files.log());
     let tls = TlsClient::from_pem(files.authority().as_bytes()).map_err(|error| error.to_string())?;
     let tested = Tested::start(&binary, &files.folder, &books)?;
+    heed_signals(&ends, tested.pid())?;
     let (minutes, seed) = (arguments.minutes.as_secs_f64() / 60.0, arguments.seed);
     say(&format!(
         "soak: {} for {minutes:.1} minutes, seed {seed}, {} visitors, {} vandals; process {}",
@@ -107,6 +105,23 @@ fn prepare(arguments: Arguments) -> Result<Soak, String> {
         peak_bytes: 0,
         last: None,
     })
+}
+
+/// The first one ends the load in order; a second one ends all at once, the server too, which is in a group of its own.
+fn heed_signals(ends: &Arc<AtomicBool>, server: u32) -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|error| format!("no signals: {error}"))?;
+    let ends = Arc::clone(ends);
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if ends.swap(true, Relaxed) {
+                // If there is no kill, there is nothing more to be done about it.
+                let _ = Command::new("kill").args(["-KILL", &server.to_string()]).status();
+                std::process::exit(128 + signal);
+            }
+            say("soak: it is ended; once more ends it at once");
+        }
+    });
+    Ok(())
 }
 
 impl Soak {

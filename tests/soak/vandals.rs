@@ -10,6 +10,7 @@ use crate::{
     tested::Addresses,
     wire::{EXITS, Exit, Frame, Wire, announced, dial, frame, request},
 };
+use flate2::{Compression, write::DeflateEncoder};
 use rustls::ClientConfig;
 use serde_json::json;
 use std::{
@@ -40,13 +41,14 @@ type Deed = io::Result<Result<&'static str, String>>;
 type Act = fn(&mut Vandal) -> Deed;
 
 /// All deeds, with how often they are done beside each other.
-const DEEDS: [(&str, usize, Act); 19] = [
+const DEEDS: [(&str, usize, Act); 20] = [
     ("left in the handshake", 6, Vandal::leave_in_handshake),
     ("no TLS on the TLS port", 4, Vandal::speak_no_tls),
     ("left in a TLS record", 4, Vandal::leave_in_record),
     ("left in a frame", 8, Vandal::leave_in_frame),
     ("ended its direction alone", 4, Vandal::half_close),
     ("broke the protocol", 6, Vandal::break_protocol),
+    ("sent what inflates badly", 2, Vandal::inflate),
     ("closed with any code", 4, Vandal::close),
     ("read slowly", 3, Vandal::read_slowly),
     ("was in company and read nothing", 3, Vandal::sit_deaf),
@@ -239,6 +241,29 @@ impl Vandal {
         Ok(Ok("was told so"))
     }
 
+    /// A bomb of 20 MiB, or what is no DEFLATE.
+    fn inflate(&mut self) -> Deed {
+        let mut wire = self.dial()?;
+        match wire.upgrade("/echo", "Sec-WebSocket-Extensions: permessage-deflate\r\n")? {
+            101 => {}
+            503 => return Ok(Ok("was refused (503)")),
+            status => return Ok(Err(format!("offers compression, and is answered {status}"))),
+        }
+        let (payload, code) = if self.dice.one_in(2) {
+            let mut bomb = DeflateEncoder::new(Vec::new(), Compression::fast());
+            (0..20).try_for_each(|_| bomb.write_all(&[0; 1 << 20]))?;
+            (bomb.finish()?, 1009)
+        } else {
+            (vec![0xff; 40], 1007)
+        };
+        wire.send(0xc2, &payload)?;
+        let told = wire.close_code(PATIENCE);
+        if told != Some(code) {
+            return Ok(Err(format!("was told {told:?}, not {code}")));
+        }
+        self.leave(wire).map(|left| left.map(|_| "was told so"))
+    }
+
     fn close(&mut self) -> Deed {
         let target = self.dice.among(&["/echo", "/actions", "/chat", "/room/r2", "/envelope"]);
         let mut wire = self.open(target)?;
@@ -311,7 +336,7 @@ impl Vandal {
         if self.dice.one_in(2) {
             return self.leave(deaf);
         }
-        Ok(Ok(match deaf.close_code(PATIENCE) {
+        Ok(Ok(match deaf.close_code(Duration::from_secs(5)) {
             Some(1013) => "was given up (1013)",
             Some(_) => "was closed otherwise",
             None => "was left with what it had",
