@@ -185,7 +185,8 @@ impl Core {
         }
         let looks = if is_over { leaving.late.len() } else { leaving.late.len().min(LATE_MAX) };
         for _ in 0..looks {
-            if !is_over && !(leaving.is_late && leaving.pace.is_due(now.tick)) {
+            let is_due = is_over || leaving.is_late && leaving.pace.is_due(now.tick);
+            if !is_due {
                 break;
             }
             let Some(id) = leaving.late.pop_front() else { break };

@@ -194,9 +194,7 @@ fn visit_tls(address: SocketAddr) -> Result<(), String> {
 }
 
 fn insecure() -> Options {
-    let mut options = Options::default();
-    options.tls = Some(TlsClient::insecure().expect("it can be made"));
-    options
+    Options { tls: Some(TlsClient::insecure().expect("it can be made")), ..Options::default() }
 }
 
 #[test]
