@@ -224,6 +224,19 @@ fn of_a_socket_that_was_passed_the_code_is_1012_and_of_one_beside_it_1001() {
 }
 
 #[test]
+fn a_drain_is_hastened_by_another_one() {
+    for shares in [false, true] {
+        let config = Config { reuse_port: shares, ..Config::new("127.0.0.1:0") };
+        let mut servers = [Server::bind(config, Named(b'o')).expect("a port is free")];
+        let address = address(&servers[0]);
+        let guests = guests(&mut servers, address, 2);
+        servers[0].drain(3_600_000);
+        servers[0].drain(50);
+        assert_eq!(expect_closes(&mut servers, guests).len(), 2);
+    }
+}
+
+#[test]
 fn what_a_client_had_sent_before_its_close_is_answered_before_it() {
     const MESSAGES: u32 = 3_000;
     let mut servers = [Server::bind(Config::new("127.0.0.1:0"), Named(b'o')).expect("a port is free")];
