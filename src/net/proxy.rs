@@ -183,6 +183,7 @@ fn why(error: &io::Error) -> TurnedAway {
 }
 
 /// Whom a connection is for.
+#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "nobody is named"))]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Client {
     At(SocketAddr),
