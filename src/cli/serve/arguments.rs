@@ -276,6 +276,26 @@ impl Arguments {
         }
     }
 
+    /// Whether somebody can come to each address that is for proxies.
+    pub(super) fn check_proxies(&self) -> Result<(), String> {
+        let of_proxies = |place: &Place| match place {
+            Place::Bind(address) => address.starts_with("proxy:") && !address.starts_with("proxy:unix:"),
+            _ => false,
+        };
+        match self
+            .listen
+            .iter()
+            .find(|listen| of_proxies(&listen.place))
+            .and_then(|listen| listen.place.address())
+        {
+            Some(address) if self.trusted_proxies.is_empty() => Err(format!(
+                "--listen {address}: give --trusted-proxies too, the networks that the proxies come from, or nobody may \
+                 connect"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whose pages may connect; none: any.
     pub(super) fn origins(&self) -> &[String] {
         &self.origin

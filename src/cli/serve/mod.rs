@@ -115,9 +115,10 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let config = arguments.config();
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
-    let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
-    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
+    let identities = arguments.check_proxies().and_then(|()| Identities::new(&arguments.identity));
+    let identities = identities.and_then(|_| Password::find(&arguments.identity));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -149,6 +150,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let (identities, users) = Identities::new(&arguments.identity).map_err(unusable)?;
     let password = Password::find(&arguments.identity).map_err(unusable)?;
 
+    arguments.check_proxies().map_err(unusable)?;
     let config = arguments.config();
     let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
     let limits = config.limits;
