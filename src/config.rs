@@ -193,6 +193,10 @@ pub struct Limits {
     pub handshake_ms_max: u32,
     /// Longest closing handshake, from our Close until the peer's. Default 5,000 ms. Past it: TCP is dropped.
     pub closing_ms_max: u32,
+    /// Time over which a drain spreads its Closes, so that not all clients come back at once. Default 1,000 ms.
+    ///
+    /// 0: all are closed at once. What of it listeners take before is said with `Server::drain`; `closing_ms_max` follows.
+    pub drain_ms: u32,
     /// Longest wait for the peer to end TCP after we have, so that a reset does not eat our Close.
     /// Default 1,000 ms. Past it: the socket is dropped. Costs one descriptor for so long.
     pub linger_ms_max: u32,
@@ -275,6 +279,7 @@ impl Default for Limits {
             headers_max: 100,
             handshake_ms_max: 10_000,
             closing_ms_max: 5_000,
+            drain_ms: 1_000,
             linger_ms_max: 1_000,
             read_bytes_max: 256 << 10,
             outbox_bytes_soft: 256 << 10,
@@ -296,6 +301,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These, for a server that runs with `running`: what its buffers and books were made for stays.
+    pub(crate) fn in_place_of(self, running: &Limits) -> Limits {
+        Limits {
+            read_bytes_max: running.read_bytes_max,
+            remote_commands_max: running.remote_commands_max,
+            connections_per_address_max: running.connections_per_address_max,
+            ..self.clamped()
+        }
+    }
+
     /// Checks that the limits make sense on their own and together.
     ///
     /// # Errors

@@ -85,8 +85,9 @@ pub use conn::{
     Message, Role, Step, Upgrade,
 };
 pub use engine::{
-    Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler,
-    Lost, PeerInfo, Prepared, Sent, Transmit, TurnedAway,
+    Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Dials, Drops, Endpoint, Engine, Fanout,
+    Gauges, Handler, Handshakes, Histogram, Lost, PeerInfo, Prepared, Queues, Refused, Sent, Statistics,
+    Traffic, Transmit, TurnedAway,
 };
 pub use error::Error;
 #[cfg(feature = "tls")]

@@ -9,6 +9,8 @@ mod duo;
 mod closing;
 #[path = "rfc6455/dialling.rs"]
 mod dialling;
+#[path = "rfc6455/draining.rs"]
+mod draining;
 #[path = "rfc6455/echo.rs"]
 mod echo;
 #[path = "rfc6455/edge.rs"]
@@ -29,3 +31,7 @@ mod limits;
 mod panicking;
 #[path = "rfc6455/pressure.rs"]
 mod pressure;
+#[path = "rfc6455/reload.rs"]
+mod reload;
+#[path = "rfc6455/statistics.rs"]
+mod statistics;

@@ -150,6 +150,14 @@ impl Commons {
         }
     }
 
+    /// Other limits and timers from now on; see `Server::set_limits`.
+    pub(crate) fn set_limits(&mut self, limits: Limits, keepalive: Keepalive) {
+        self.limits = limits.in_place_of(&self.limits);
+        self.keepalive = keepalive;
+        self.pool.set_idle_bytes_max(self.limits.pool_bytes_max as usize);
+        self.codecs.set_context_bytes_max(self.limits.deflate_context_bytes_max);
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -115,11 +115,11 @@ impl Connection {
         }
     }
 
-    /// The peer shows life; whether it had been asked for it, so that its next deadline is an earlier one.
+    /// The peer shows life; when it was asked for it, if it was, so that its next deadline is an earlier one.
     #[inline]
-    pub(crate) fn heard(&mut self, now: Now) -> bool {
-        self.heard_at = Stamp::at(now.tick);
-        self.flags.replace(PINGED, false)
+    pub(crate) fn heard(&mut self, now: Now) -> Option<Stamp> {
+        let pinged_at = std::mem::replace(&mut self.heard_at, Stamp::at(now.tick));
+        self.flags.replace(PINGED, false).then_some(pinged_at)
     }
 
     /// The message of a step, checked to be UTF-8 where it is text.

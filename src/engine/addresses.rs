@@ -45,6 +45,12 @@ impl Addresses {
         }
     }
 
+    /// Another limit from now on.
+    pub(super) fn set_handshakes_max(&mut self, handshakes_max: u32) {
+        self.handshakes_max = handshakes_max;
+        self.handshakes.clear();
+    }
+
     /// Whether what a peer says of others' addresses is believed.
     #[inline]
     pub(super) fn trusts(&self, info: &PeerInfo) -> bool {

@@ -101,13 +101,14 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
+            self.core.statistics.sent.count(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)
     }
 
     fn queue(&mut self, id: ConnId, message: Message<'_>) -> Sent {
-        let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
+        let Some(index) = self.core.peers.find(id) else { return self.core.has_ended() };
         if self.turn == index {
             self.settle_reply_of(index);
         } else {
@@ -162,7 +163,7 @@ impl Context<'_> {
                     self.hears_others(index);
                     self.core.send_shared(self.now, index, &mut shared, message)
                 }
-                None => Sent::Refused,
+                None => self.core.has_ended(),
             });
         }
         self.core.end_shared();
@@ -321,6 +322,16 @@ impl Context<'_> {
     /// Stops the server: every connection is closed with 1001, and `Server::run` returns when all have answered.
     pub fn shutdown(&mut self) {
         self.core.commands.push_back(super::Command::Shutdown);
+    }
+
+    /// Drains the server: as `Server::drain`, within [`Limits::drain_ms`](crate::Limits).
+    pub fn drain(&mut self) {
+        self.core.commands.push_back(super::Command::Drain);
+    }
+
+    /// Whether the server drains or stops: who connects only now is better served elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining()
     }
 
     /// From now on frames of others go out with this peer's own, in one write and in their order.

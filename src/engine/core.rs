@@ -6,14 +6,16 @@ use super::{
     addresses::Addresses,
     calls::Unwound,
     dial::Dialling,
+    drain::Drain,
     peers::{Peers, flag},
+    statistics::Statistics,
     throttle::Throttle,
     timers::Wheel,
     topics::Topics,
 };
 use crate::{
-    config::Config,
-    conn::{Buffer, Commons, Connection, Ending, Fault, Role},
+    config::{Config, Keepalive, Limits},
+    conn::{Buffer, Commons, Connection, ConnectionState, Ending, Fault, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
@@ -37,6 +39,7 @@ pub(super) struct Core {
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
     pub(super) stopping: bool,
+    pub(super) drain: Drain,
     /// Where those are to lead that were dialled and are not connected.
     pub(super) dialling: HashMap<u32, Dialling>,
     /// Connections that are held only to be told that there are too many.
@@ -53,10 +56,7 @@ pub(super) struct Core {
     /// Of a message for many, what was compressed when the log was full, by its window.
     pub(super) shared_kept: Vec<(usize, Buffer)>,
     pub(super) unwound: Unwound,
-    /// Calls of the handler that panicked.
-    pub(super) panics: u64,
-    /// Connections that were none.
-    pub(super) turned_away: u64,
+    pub(super) statistics: Statistics,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pub(super) pongs: HashMap<u32, Vec<u8>>,
@@ -95,13 +95,13 @@ impl Core {
             scratch: Vec::new(),
             shared_kept: Vec::new(),
             unwound: Unwound::No,
-            panics: 0,
-            turned_away: 0,
+            statistics: Statistics::new(),
             commands: VecDeque::new(),
             dialling: HashMap::new(),
             tick_ms: config.tick_ms,
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
             stopping: false,
+            drain: Drain::No,
             refused: 0,
             dirty: VecDeque::new(),
             round: usize::MAX,
@@ -119,24 +119,25 @@ impl Core {
 
     // ------------------------------------------------------------------ coming and going
 
-    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
+    /// A connection came; with it, why it is to be refused at once, if it is.
+    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> (ConnId, Option<Refusal>) {
+        self.statistics.accepted += 1;
         let refusal = self.refusal_for(now, &info);
         let id = self.peers.insert(Connection::server(now, &mut self.commons), info);
         self.schedule(now, id.index);
         if let Some(throttle) = &mut self.throttle {
             throttle.begin(id.index);
         }
-        if let Some(refusal) = refusal {
-            self.refuse_uncounted(now, id.index, &refusal);
+        if refusal.is_some() {
+            self.is_too_many(id.index);
         }
-        id
+        (id, refusal)
     }
 
     /// One that is too many, of them all or of its address, is held only to be told so.
-    fn refuse_uncounted(&mut self, now: Now, index: u32, refusal: &Refusal) {
+    fn is_too_many(&mut self, index: u32) {
         self.refused += 1;
         self.peers[index].flags.set(flag::REFUSED, true);
-        self.refuse(now, index, refusal);
     }
 
     /// Why a connection from there is not wanted now; if it is, it is counted.
@@ -161,22 +162,25 @@ impl Core {
     }
 
     /// The head of a request came. Where a trusted proxy passes it on, it says for whom, and it is only now that this one's
-    /// address is judged; whether the request is to be answered.
-    pub(super) fn admit_client(&mut self, now: Now, index: u32, head: &RequestHead<'_>) -> bool {
+    /// address is judged.
+    pub(super) fn admit_client(
+        &mut self,
+        now: Now,
+        index: u32,
+        head: &RequestHead<'_>,
+    ) -> Result<(), Refusal> {
         let info = self.peers.info(index);
         if !self.trusts(&info) {
-            return true;
+            return Ok(());
         }
-        let Some(address) = self.addresses.client_of(head) else { return true };
+        let Some(address) = self.addresses.client_of(head) else { return Ok(()) };
         self.peers.set_address(index, address);
         self.peers.set_proxied(index);
-        match self.addresses.admit(now.tick, &PeerInfo { address: Some(address), ..info }) {
-            Ok(()) => true,
-            Err(refusal) => {
-                self.refuse_uncounted(now, index, &refusal);
-                false
-            }
+        let admitted = self.addresses.admit(now.tick, &PeerInfo { address: Some(address), ..info });
+        if admitted.is_err() {
+            self.is_too_many(index);
         }
+        admitted
     }
 
     /// A head that asks for an upgrade: one that may be accepted, with the subprotocol that is to be acknowledged.
@@ -201,7 +205,22 @@ impl Core {
         self.origins = origins;
     }
 
+    /// Deadlines that are nearer now are looked at when they are due, those that are further away when they were.
+    pub(super) fn set_limits(&mut self, now: Now, limits: Limits, keepalive: Keepalive) {
+        self.commons.set_limits(limits, keepalive);
+        let limits = self.commons.limits;
+        self.addresses.set_handshakes_max(limits.handshakes_per_address_per_second_max);
+        self.throttle = Throttle::new(&limits);
+        for index in (0..self.peers.end()).filter(|&index| self.peers.is_occupied(index)).collect::<Vec<_>>()
+        {
+            self.let_go_on(now, index);
+            self.schedule(now, index);
+        }
+    }
+
     pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {
+        debug_assert_eq!(self.peers[index].conn.state(), ConnectionState::Handshake);
+        self.statistics.refused(refusal);
         self.with_outbox(index, |conn, commons, out| conn.refuse(now, refusal, commons, out));
         self.peers[index].outbox.begin_with_all();
         self.end_if_written(now, index);
@@ -210,9 +229,8 @@ impl Core {
 
     /// Ends a connection without a word.
     pub(super) fn abandon(&mut self, now: Now, index: u32) {
-        let peer = &mut self.peers[index];
-        peer.conn.abandon(now, &mut self.commons);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.peers[index].conn.abandon(now, &mut self.commons);
+        self.drop_queue(index);
         self.command_close(index);
     }
 
@@ -263,9 +281,9 @@ impl Core {
         let peer = &mut self.peers[index];
         debug_assert!(!peer.flags.has(flag::OPENED));
         peer.conn.retire(&mut self.commons);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.drop_queue(index);
         self.wheel.cancel(index);
-        self.pongs.remove(&index);
+        self.statistics.drops.pings += u64::from(self.pongs.remove(&index).is_some());
         self.dialling.remove(&index);
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
@@ -338,9 +356,8 @@ impl Core {
 
     /// Nothing can be written any more: what waits is dropped, and nothing more is taken.
     pub(super) fn unwritable(&mut self, index: u32) {
-        let peer = &mut self.peers[index];
-        peer.flags.set(flag::UNWRITABLE, true);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.peers[index].flags.set(flag::UNWRITABLE, true);
+        self.drop_queue(index);
         self.resume_reading(index);
     }
 
@@ -350,6 +367,7 @@ impl Core {
         let peer = &mut self.peers[index];
         peer.outbox.advance(n, &self.log, &mut self.commons.pool);
         self.transmitted_bytes += n as u64;
+        self.statistics.sent.wire_bytes += n as u64;
         let waits = peer.outbox.len();
         peer.flags.set(flag::BLOCKED, waits > 0);
         if n > 0 {
@@ -374,7 +392,8 @@ impl Core {
         self.schedule(now, index);
         self.read_if_free(now, index);
         if let Some(ping) = self.pongs.remove(&index) {
-            self.control(Opcode::Pong, index, &ping);
+            let is_answered = self.control(Opcode::Pong, index, &ping);
+            self.statistics.drops.pings += u64::from(!is_answered);
         }
         self.is_open(index)
     }
@@ -442,9 +461,11 @@ impl Core {
         let spends_on_input = peer.conn.held_bytes() > peer.outbox.held_bytes();
         let spared =
             if matches!(fault, Fault::BudgetSpent { .. }) && spends_on_input { SPARED_BYTES } else { 0 };
+        let waited = peer.outbox.len();
         if !peer.outbox.cut(spared, &mut self.commons.pool) {
             peer.flags.set(flag::MUTE, true);
         }
+        self.statistics.drops.queued_bytes += (waited - peer.outbox.len()) as u64;
     }
 
     /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.

@@ -103,6 +103,16 @@ impl Peers {
         }
     }
 
+    /// The generation of the connection that comes next.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Whether the connection at `index` came when `generation` was the next one, or later.
+    pub(super) fn came_since(&self, index: u32, generation: u32) -> bool {
+        self.slots[index as usize].generation.wrapping_sub(generation) < u32::MAX / 2
+    }
+
     pub(super) fn remove(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.flags.has(flag::OCCUPIED) && slot.outbox.held_bytes() == 0);

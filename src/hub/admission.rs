@@ -9,7 +9,7 @@ use super::{
 use crate::{
     conn::Upgrade,
     dialect::{Dialect, choose, room_of},
-    engine::{ConnId, Context},
+    engine::{ConnId, Context, Refused},
     wire::handshake::{Refusal, Request},
 };
 use std::{fmt, net::SocketAddr};
@@ -26,6 +26,27 @@ impl fmt::Display for Address {
     }
 }
 
+/// Says that somebody is not let in, whoever decided so.
+pub(super) fn tell_refused(cx: &Context<'_>, id: ConnId, refused: &Refused<'_>) {
+    let address = Address(cx.peer(id).and_then(|peer| peer.address));
+    match *refused {
+        Refused::Http { refusal, path } => {
+            let status = refusal.status();
+            match path {
+                Some(path) => log::info!(
+                    connection:% = id, address:% = address, path, status, reason:% = refusal; "handshake refused"
+                ),
+                None => log::info!(
+                    connection:% = id, address:% = address, status, reason:% = refusal; "handshake refused"
+                ),
+            }
+        }
+        Refused::Tls { why } => {
+            log::info!(connection:% = id, address:% = address, reason = why; "TLS handshake failed");
+        }
+    }
+}
+
 impl<A: Application> Hub<A> {
     /// Decides on a request: by which dialect, and whether at all.
     pub(super) fn admit(&mut self, cx: &mut Context<'_>, id: ConnId, request: &Request<'_>) -> Upgrade {
@@ -37,10 +58,8 @@ impl<A: Application> Hub<A> {
         let client = match self.client_of(cx, id, request, choice.dialect, choice.by_path) {
             Ok(client) => client,
             Err(refusal) => {
-                log::info!(
-                    connection:% = id, address:% = address, path = request.path(), status = refusal.status();
-                    "handshake refused"
-                );
+                let http = Refused::Http { refusal: &refusal, path: Some(request.path()) };
+                tell_refused(cx, id, &http);
                 return Upgrade::refuse(refusal);
             }
         };

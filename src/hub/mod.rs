@@ -35,7 +35,7 @@ mod user;
 
 pub use crate::dialect::action::{Person, Post, Problem, Recipient, RecipientKind};
 pub use application::{Application, Caller, CustomAction, HubContext, Place, Reply};
-pub use core::Counters;
+pub use core::{Counters, Occupancy};
 pub use settings::{Settings, Zone};
 
 use self::{
@@ -46,14 +46,14 @@ use self::{
     quota::Verdict,
 };
 use crate::{
-    config::Config,
+    config::{Config, Limits},
     conn::{Message, Upgrade},
     dialect::{
         Dialect,
         action::{Action, Join, Notice, Request},
         json,
     },
-    engine::{Answer, Closed, ConnId, Context, Handler, PeerInfo, TurnedAway},
+    engine::{Answer, Closed, ConnId, Context, Handler, PeerInfo, Refused, TurnedAway},
     wire::{close::CloseCode, handshake, http_request::HttpRequest},
 };
 use serde_json::value::RawValue;
@@ -117,6 +117,11 @@ impl<A: Application> Hub<A> {
     /// What was not done, since the start.
     pub fn counters(&self) -> Counters {
         self.core.counters
+    }
+
+    /// How much there is at the moment. Looks at a byte for each connection.
+    pub fn occupancy(&self) -> Occupancy {
+        self.core.occupancy()
     }
 
     /// Lets the program do between two events what it could in one of its calls.
@@ -397,6 +402,10 @@ impl<A: Application> Handler for Hub<A> {
         self.respond(cx, id, request)
     }
 
+    fn on_refused(&mut self, cx: &mut Context<'_>, id: ConnId, refused: &Refused<'_>) {
+        admission::tell_refused(cx, id, refused);
+    }
+
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
         match self.core.speaks.get(id.index()).copied().flatten() {
             Some(dialect) => self.begin(cx, id, dialect, false),
@@ -414,6 +423,10 @@ impl<A: Application> Handler for Hub<A> {
             Some(dialect) => self.read(cx, id, dialect, message),
             None => self.decide(cx, id, message),
         }
+    }
+
+    fn on_limits(&mut self, _: &mut Context<'_>, limits: &Limits) {
+        self.core.set_limits(limits.actions);
     }
 
     fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {

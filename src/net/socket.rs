@@ -185,6 +185,14 @@ pub enum ListeningSocket {
     Tcp(std::net::TcpListener),
     /// A Unix-domain socket; its file stays when the server ends.
     Unix(std::os::unix::net::UnixListener),
+    /// TCP, on which TLS is spoken: `Server::bind_tls_with`.
+    Tls(std::net::TcpListener),
+}
+
+fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+    Ok(TcpListener::from_std(listener))
 }
 
 /// Connections that wait to be accepted, at most. mio's own listener would have 128: too few for a burst.
@@ -231,16 +239,21 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already.
-    pub(super) fn adopt(socket: ListeningSocket) -> io::Result<Listener> {
+    pub(super) fn adopt(socket: ListeningSocket, tls: &Shown) -> Result<Listener, Error> {
         match socket {
             ListeningSocket::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
-                Ok(Listener::Tcp(TcpListener::from_std(listener), Holder::Passed))
+                Ok(Listener::Tcp(adopt_tcp(listener).map_err(Error::Loop)?, Holder::Passed))
+            }
+            ListeningSocket::Tls(listener) => {
+                let address =
+                    listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+                let adopt = || adopt_tcp(listener);
+                Listener::under_tls(&format!("tls:{address}"), Holder::Passed, tls, adopt)
             }
             ListeningSocket::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+                listener.set_nonblocking(true).map_err(Error::Loop)?;
+                let address = listener.local_addr().map_err(Error::Loop)?;
+                let path = address.as_pathname().map(Path::to_owned).unwrap_or_default();
                 Ok(Listener::Unix(UnixListener::from_std(listener), path, Holder::Passed))
             }
         }
@@ -384,6 +397,20 @@ fn bind_tcp(address: SocketAddr, holder: Holder) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Whether some socket listens on an address of this machine that none of ours does any more.
+///
+/// Asked by binding another one, which is gone at once: with SO_REUSEADDR connections do not stand in its way, but a
+/// listener does. To connect would be noticed over there, and might wait.
+pub(super) fn is_listened_on(address: SocketAddr) -> bool {
+    let bind = || {
+        let domain = socket2::Domain::for_address(address);
+        let probe = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())
+    };
+    bind().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// The first address of a name that can be listened on.

@@ -5,10 +5,10 @@ use super::{
     dial::DIALS,
     proxy::ARRIVALS,
     remote::RemoteCommand,
-    socket::{Holder, Listener, Room, Socket},
+    socket::{self, Holder, Listener, Room, Socket},
 };
 use crate::{
-    engine::{Command, ConnId, DialError, Handler, Lost, PeerInfo},
+    engine::{Command, ConnId, Handler, Lost, PeerInfo},
     error::Error,
     time::Tick,
     wire::handshake::Refusal,
@@ -20,6 +20,8 @@ use std::{io, time::Duration};
 const ACCEPTS_MAX: usize = 256;
 /// Pause before accepting again when the process or the machine is out of descriptors or memory.
 const ACCEPT_PAUSE_MS: u32 = 100;
+/// Reads of one that is to be closed: what had come, but not what a flood of it goes on to bring.
+const READS_OUT_MAX: u8 = 64;
 
 impl<H: Handler> Server<H> {
     /// Waits at most `timeout` (`None`: as long as it takes) for something to do, and does it. False once the
@@ -36,6 +38,7 @@ impl<H: Handler> Server<H> {
         self.now = self.clock.now();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
+        let began = self.clock.read_at();
         match polled {
             Ok(()) => {
                 for event in &events {
@@ -65,6 +68,8 @@ impl<H: Handler> Server<H> {
             self.obey();
         }
         self.flush();
+        let took = self.clock.since(began);
+        self.engine.statistics_mut().turns.record(took.as_micros() as u64);
         Ok(self.goes_on())
     }
 
@@ -92,6 +97,7 @@ impl<H: Handler> Server<H> {
             if self.engine.id_at(id.index) == Some(id) {
                 self.slots[id.index()].resumed = false;
                 self.read(id);
+                self.read_out(id);
             }
         }
         self.resumed_before = resumed;
@@ -107,10 +113,21 @@ impl<H: Handler> Server<H> {
                 for number in 0..self.listeners.len() {
                     self.accept_all(number, Holder::Group);
                 }
+                let shared: Vec<_> = self
+                    .listeners
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, place)| place.is_some().then_some(i))
+                    .collect();
                 self.unlisten(|_| true);
-                self.stop = Stop::Draining { unlisten: None, by };
+                for number in shared {
+                    let ip = self.addresses[number].ip();
+                    self.taken_over[number] = ip.is_some_and(socket::is_listened_on);
+                }
+                self.leave(by);
             } else if unlisten.is_none()
-                && (by <= self.now.tick || self.engine.connections() == 0 && self.arrivals.is_empty())
+                && (self.engine.connections() == 0 && self.arrivals.is_empty()
+                    || self.engine.is_drained() && self.reading_out == 0)
             {
                 self.shutdown();
             }
@@ -143,6 +160,7 @@ impl<H: Handler> Server<H> {
                 Err(_) => {
                     // Out of descriptors, most likely. Those that wait stay in the backlog; trying at once would spin.
                     self.accept_at = Some(self.now.tick.after(ACCEPT_PAUSE_MS));
+                    self.engine.statistics_mut().accept_pauses += 1;
                     return;
                 }
             }
@@ -293,8 +311,7 @@ impl<H: Handler> Server<H> {
     /// The peer does not speak TLS as it should, or is not who it should be.
     #[cold]
     fn distrust(&mut self, id: ConnId, error: &io::Error) {
-        self.engine.handle_dial_failed(self.now, id, &DialError::Tls { why: error.to_string() });
-        self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::InvalidData));
+        self.engine.handle_tls_failed(self.now, id, &error.to_string());
     }
 
     /// Nobody is to be given up as a slow reader for what was not even offered to its socket.
@@ -302,6 +319,30 @@ impl<H: Handler> Server<H> {
     fn relieve(&mut self) {
         if self.engine.is_pressing() {
             self.flush();
+        }
+    }
+
+    fn begin_reading_out(&mut self, id: ConnId) {
+        let slot = self.slot(id);
+        if slot.socket.is_none() {
+            return self.engine.handle_read_out(self.now, id); // it is being dialled
+        }
+        slot.reads_left = READS_OUT_MAX;
+        self.reading_out += 1;
+        self.resume_later(id);
+    }
+
+    /// One that is to be closed was read: perhaps there is nothing more.
+    fn read_out(&mut self, id: ConnId) {
+        let slot = &mut self.slots[id.index()];
+        if slot.reads_left == 0 {
+            return;
+        }
+        slot.reads_left = if slot.resumed { slot.reads_left - 1 } else { 0 };
+        if slot.reads_left == 0 {
+            self.reading_out -= 1;
+            self.engine.handle_read_out(self.now, id);
+            self.obey();
         }
     }
 
@@ -319,7 +360,15 @@ impl<H: Handler> Server<H> {
         // No more than were allowed to wait: others may go on adding while we work.
         for _ in 0..EVENTS_MAX {
             let Some(command) = remote.next() else { break };
+            let command = match command {
+                RemoteCommand::Limits(limits) => {
+                    self.take_limits(limits.0, limits.1);
+                    continue;
+                }
+                command => command,
+            };
             self.engine.act(self.now, |_, cx| match command {
+                RemoteCommand::Limits(_) => {}
                 RemoteCommand::Send(id, message) => {
                     cx.send(id, message.as_message());
                 }
@@ -405,6 +454,9 @@ impl<H: Handler> Server<H> {
                         Some(socket) => socket.end(&mut self.room),
                         None => self.dials.forget(id),
                     }
+                    if self.slots[id.index()].reads_left > 0 {
+                        self.reading_out -= 1;
+                    }
                     self.slots[id.index()] = Slot::default();
                 }
                 Command::Read(id) => {
@@ -412,7 +464,9 @@ impl<H: Handler> Server<H> {
                         self.resume_later(id);
                     }
                 }
+                Command::ReadOut(id) => self.begin_reading_out(id),
                 Command::Shutdown => self.remote.shutdown(),
+                Command::Drain => self.remote.drain(self.drain_ms),
             }
         }
     }

@@ -229,7 +229,7 @@ pub enum Refusal {
         /// Header lines a head may have.
         limit: u32,
     },
-    /// 503: a limit on connections is reached, or the server stops.
+    /// 503, with `Retry-After: 1`: a limit on connections is reached, or the server stops.
     Unavailable(&'static str),
     /// 505: the HTTP version is not 1.1.
     HttpVersion,
@@ -241,6 +241,9 @@ pub enum Refusal {
         reason: String,
     },
 }
+
+/// Seconds after which to try again what was not possible at the moment.
+const RETRY_AFTER_S: &str = "1";
 
 impl Refusal {
     /// A refusal with a status and a line of one's own.
@@ -271,6 +274,27 @@ impl Refusal {
         }
     }
 
+    /// A short name for logs and statistics, of which there are few: neither the peer's text nor a handler's is in it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::Subprotocol => "subprotocol",
+            Refusal::Origin => "origin",
+            Refusal::Method | Refusal::Head => "method",
+            Refusal::Timeout { .. } => "timeout",
+            Refusal::LengthRequired => "length_required",
+            Refusal::BodyTooLarge { .. } => "body_too_large",
+            Refusal::Expectation => "expectation",
+            Refusal::UpgradeRequired => "upgrade_required",
+            Refusal::Version => "version",
+            Refusal::HeadTooLarge { .. } => "head_too_large",
+            Refusal::TooManyHeaders { .. } => "too_many_headers",
+            Refusal::Unavailable(_) => "unavailable",
+            Refusal::HttpVersion => "http_version",
+            _ => "other",
+        }
+    }
+
     /// Writes the whole response, after which the connection is closed.
     pub fn put(&self, out: &mut Vec<u8>) {
         let body = self.put_head(out);
@@ -295,6 +319,7 @@ impl Refusal {
                 put_header("Upgrade", "websocket", out);
                 put_header("Sec-WebSocket-Version", "13", out);
             }
+            Refusal::Unavailable(_) => put_header("Retry-After", RETRY_AFTER_S, out), // RFC 9110 §10.2.3
             Refusal::Origin => put_header("Vary", "Origin", out),
             // Those of a second may come at once, so after a second there is room again.
             Refusal::TooManyHandshakes { .. } => put_header("Retry-After", "1", out),

@@ -38,7 +38,7 @@ fn a_header_in_front_of_a_handshake_says_whom_it_is_with() {
     let (address, remote) = (server.addresses()[0].ip().unwrap(), server.remote());
     let thread = thread::spawn(move || {
         server.run().unwrap();
-        server.turned_away()
+        server.statistics().handshakes.turned_away
     });
 
     let client = config(&authority.pem(), ALL_VERSIONS);

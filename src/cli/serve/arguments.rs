@@ -20,26 +20,23 @@ use std::{path::PathBuf, str::FromStr};
 
 /// Where it listens when nothing else is said.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
-/// How long to drain where somebody takes over.
-const DRAIN_MS: u32 = 1_000;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Sizes are in bytes and may end in KiB, MiB or GiB; times are in milliseconds.\n\n\
                         Dialects: actions, envelope, chat, room, echo, or auto (the default): a first message that is a \
                         JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
-                        SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
-                        answered or 5 s have passed; a second signal exits at once. With --reuse-port, and on sockets that \
-                        were passed, those who are connected are served for --drain-ms before. SIGHUP: read --config, \
-                        --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
+                        SIGINT or SIGTERM: stop accepting, close every connection in turn within --drain-ms, with 1001, or \
+                        1012 where a successor has the address (--reuse-port) or the socket (systemd), exit 0 when all have \
+                        answered or 5 s more have passed; a second signal exits at once. SIGHUP: read --config, --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
     /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT) and before
     /// that proxy: for proxies that speak the PROXY protocol (proxy:tls:HOST:PORT, see --trusted-proxies), and after = the
     /// dialect spoken there (actions, envelope, chat, room, echo or auto; auto if none is given). Port 0 asks for a free
-    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=. May be
-    /// given several times.
+    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=; both
+    /// with tls: in front for TLS. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
 
@@ -47,11 +44,6 @@ pub(in crate::cli) struct Arguments {
     /// while this one still serves: start it, then send SIGTERM to this one.
     #[arg(long)]
     reuse_port: bool,
-
-    /// How long to serve those who are connected, after new connections are left to a successor, in milliseconds.
-    /// [default: 1000 with --reuse-port and on sockets that were passed, else 0]
-    #[arg(long, value_name = "MS")]
-    drain_ms: Option<u32>,
 
     /// Proxies that are believed when they say whom a connection is for: networks (10.0.0.0/8, ::1) or unix, for those that
     /// come by a Unix-domain socket, separated by commas. They say it by the PROXY protocol at a listener with proxy:, which
@@ -309,27 +301,34 @@ impl Arguments {
 
     /// The sockets that were passed and are asked for, and what is spoken at each.
     pub(super) fn passed(&self) -> Result<Vec<(ListeningSocket, Option<Dialect>)>, String> {
+        let mut wanted: Vec<_> =
+            self.listen.iter().filter_map(|listen| Some((listen.passed()?, listen.dialect))).collect();
         // Those with a name first: `systemd` is the rest.
-        let named = self.listen.iter().filter_map(|listen| match &listen.place {
-            Place::Named(name) => Some((Some(name.as_str()), listen.dialect)),
-            _ => None,
-        });
-        let rest = self.listen.iter().filter(|listen| matches!(listen.place, Place::Passed));
-        let wanted: Vec<_> = named.chain(rest.map(|listen| (None, listen.dialect))).collect();
+        wanted.sort_by_key(|((name, _), _)| name.is_none());
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let mut passed = Passed::from_environment();
         let mut sockets = Vec::new();
-        for (name, dialect) in wanted {
-            sockets.extend(passed.take(name)?.into_iter().map(|socket| (socket, dialect)));
+        for ((name, under_tls), dialect) in wanted {
+            sockets.extend(passed.take(name, under_tls)?.into_iter().map(|socket| (socket, dialect)));
         }
         Ok(sockets)
     }
 
-    /// How long to drain, in milliseconds.
-    pub(super) fn drain_ms(&self, has_passed: bool) -> u32 {
-        self.drain_ms.unwrap_or(if self.reuse_port || has_passed { DRAIN_MS } else { 0 })
+    /// Where TLS is to be spoken, as far as it is given here.
+    pub(super) fn listens_for_tls(&self) -> Vec<String> {
+        let under_tls = self.listen.iter().filter_map(|listen| match &listen.place {
+            Place::Bind(address) => {
+                let inner = address.strip_prefix("proxy:").unwrap_or(address);
+                inner.starts_with("tls:").then(|| address.clone())
+            }
+            Place::Passed { name, under_tls } => {
+                let place = name.as_ref().map_or_else(|| "systemd".to_owned(), |name| format!("fd:{name}"));
+                under_tls.then(|| format!("tls:{place}"))
+            }
+        });
+        under_tls.collect()
     }
 
     pub(super) fn serves_pages(&self) -> bool {
@@ -348,17 +347,25 @@ struct Address {
 enum Place {
     /// An address to be bound.
     Bind(String),
-    /// Sockets that were passed by this name.
-    Named(String),
-    /// All others that were passed.
-    Passed,
+    /// Sockets that were passed: those of this name, or all others; and whether TLS is spoken there.
+    Passed { name: Option<String>, under_tls: bool },
 }
 
 impl Place {
     fn address(&self) -> Option<String> {
         match self {
             Place::Bind(address) => Some(address.clone()),
-            Place::Named(_) | Place::Passed => None,
+            Place::Passed { .. } => None,
+        }
+    }
+}
+
+impl Address {
+    /// The name of the sockets that are to be passed, if it has one, and whether TLS is spoken there.
+    fn passed(&self) -> Option<(Option<&str>, bool)> {
+        match &self.place {
+            Place::Passed { name, under_tls } => Some((name.as_deref(), *under_tls)),
+            Place::Bind(_) => None,
         }
     }
 }
@@ -372,10 +379,12 @@ impl FromStr for Address {
             "auto" => None,
             name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
         };
-        let place = match address.strip_prefix("fd:") {
+        let (under_tls, passed) =
+            address.strip_prefix("tls:").map_or((false, address), |passed| (true, passed));
+        let place = match passed.strip_prefix("fd:") {
             Some("") => return Err("fd: is followed by a name".to_owned()),
-            Some(name) => Place::Named(name.to_owned()),
-            None if address == "systemd" => Place::Passed,
+            Some(name) => Place::Passed { name: Some(name.to_owned()), under_tls },
+            None if passed == "systemd" => Place::Passed { name: None, under_tls },
             None => {
                 address.parse::<Listen>().map_err(|error| error.to_string())?;
                 Place::Bind(address.to_owned())

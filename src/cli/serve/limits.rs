@@ -134,6 +134,10 @@ pub(super) struct TimerArguments {
     /// Longest closing handshake. Past it TCP is dropped.
     #[arg(long, value_name = "MS", default_value_t = Limits::default().closing_ms_max)]
     closing_ms_max: u32,
+    /// Time over which connections are closed when the server is told to stop, so that not all clients come back at once;
+    /// 0: all at once. With --reuse-port the first half of it, at most 500 ms, is for those who have begun to connect.
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().drain_ms)]
+    drain_ms: u32,
     /// Longest wait for the peer to end TCP after we have.
     #[arg(long, value_name = "MS", default_value_t = Limits::default().linger_ms_max)]
     linger_ms_max: u32,
@@ -170,6 +174,7 @@ impl LimitArguments {
             headers_max: self.headers_max,
             handshake_ms_max: timers.handshake_ms_max,
             closing_ms_max: timers.closing_ms_max,
+            drain_ms: timers.drain_ms,
             linger_ms_max: timers.linger_ms_max,
             read_bytes_max: self.read_bytes_max,
             outbox_bytes_soft: self.outbox_bytes_soft,

@@ -5,6 +5,8 @@ mod identities;
 mod layers;
 mod limits;
 mod logging;
+#[cfg(test)]
+mod operator;
 mod reload;
 mod secrets;
 mod signals;
@@ -20,7 +22,7 @@ use self::{
     logging::Voice,
     reload::Reload,
     secrets::Password,
-    supervisor::Watchdog,
+    supervisor::{Farewell, Watchdog},
     tls::Certificates,
 };
 use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
@@ -118,7 +120,7 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
     let identities = arguments.check_proxies().and_then(|()| Identities::new(&arguments.identity));
     let identities = identities.and_then(|_| Password::find(&arguments.identity));
-    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -152,7 +154,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 
     arguments.check_proxies().map_err(unusable)?;
     let config = arguments.config();
-    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
+    let certificates = Certificates::find(&arguments.tls, &arguments.listens_for_tls()).map_err(unusable)?;
     let limits = config.limits;
     let (sockets, passed): (Vec<_>, Vec<_>) = arguments.passed().map_err(unusable)?.into_iter().unzip();
     let dialects: Vec<_> = arguments.dialects().chain(passed).collect();
@@ -167,7 +169,6 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let files = certificates.clone().filter(Certificates::are_files);
     let reads_again = file.is_some() || users.has_file() || files.is_some();
     let signals = signals::register(reads_again).map_err(deaf)?;
-    let drain_ms = arguments.drain_ms(!sockets.is_empty());
     let bound = match &certificates {
         Some(certificates) => Server::bind_tls_with(config, certificates.server(), hub, sockets),
         None => Server::bind_with(config, hub, sockets),
@@ -175,7 +176,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
-    let ending = signals::Ending { remote, drain_ms };
+    let ending = signals::Ending { remote, drain_ms: limits.drain_ms };
     signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 
     for (address, dialect) in server.addresses().iter().zip(dialects) {
@@ -200,8 +201,12 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
 fn turn(mut server: Server<Hub<Identities>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
+    let mut farewell = Farewell::default();
     while server.turn(watchdog.patience())? {
         watchdog.turned();
+        if server.is_draining() {
+            farewell.tell(server.connections());
+        }
     }
     Ok(())
 }

@@ -39,9 +39,8 @@ pub(super) struct Certificates {
 impl Certificates {
     /// What the flags say; `None` where nothing listens for TLS.
     pub(super) fn find(arguments: &TlsArguments, listens: &[String]) -> Result<Option<Certificates>, String> {
-        let asks = listens.iter().filter(|address| is_tls(address)).collect::<Vec<_>>();
         let has_some = arguments.tls_self_signed || !arguments.tls_cert.is_empty();
-        match asks[..] {
+        match listens {
             [] if has_some => Err("a certificate is given, and nothing listens with it: give --listen \
                                    tls:HOST:PORT too"
                 .to_owned()),
@@ -145,10 +144,6 @@ fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
     let certificate = Certificate::from_pem(chain.as_bytes(), key.as_bytes());
     let server = certificate.and_then(|certificate| TlsServer::new(&[certificate]));
     Ok((server.map_err(|error| format!("--tls-self-signed: {error}"))?, names))
-}
-
-fn is_tls(address: &str) -> bool {
-    matches!(inner(address), Ok(Listen::TlsIp(_) | Listen::TlsName(_)))
 }
 
 /// What is spoken behind the header of a proxy.
