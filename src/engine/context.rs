@@ -297,8 +297,8 @@ impl Context<'_> {
         self.core.trusts_origin(head)
     }
 
-    /// Whether the address of `id` is one that a proxy named, of [`Config::trusted_proxies`](crate::Config): by the PROXY
-    /// protocol, or in a header of the request.
+    /// Whether `id` comes by a proxy of [`Config::trusted_proxies`](crate::Config), which named its address by the PROXY
+    /// protocol or in a header of the request, or, by the former, named none.
     pub fn is_proxied(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| self.core.peers.is_proxied(index))
     }
