@@ -86,8 +86,8 @@ pub use conn::{
 };
 pub use engine::{
     Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Dials, Drops, Endpoint, Engine, Fanout,
-    Gauges, Handler, Handshakes, Histogram, Lost, PeerInfo, Prepared, Queues, Refused, Sent, Statistics,
-    Traffic, Transmit, TurnedAway,
+    Gauges, Handler, Handshakes, Histogram, InvalidConnId, Lost, PeerInfo, Prepared, Queues, Refused, Sent,
+    Statistics, Traffic, Transmit, TurnedAway,
 };
 pub use error::Error;
 #[cfg(feature = "tls")]

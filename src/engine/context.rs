@@ -2,6 +2,7 @@
 
 use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent, peers::flag, sending::Shared};
 use crate::{
+    config::Limits,
     conn::{Input, Message},
     time::Now,
     wire::{
@@ -317,6 +318,34 @@ impl Context<'_> {
     /// Connections at the moment, those included whose handshake goes on.
     pub fn connections(&self) -> usize {
         self.core.peers.len()
+    }
+
+    /// How many more connections are let in now: what is left of `Limits::connections_max`, or `u32::MAX` without that.
+    pub fn connections_left(&self) -> u32 {
+        self.core.connections_left()
+    }
+
+    /// The connection that has this place in tables ([`ConnId::index`]), if it is open. So all can be looked through, some
+    /// at a time; the places end at [`Context::connections_end`].
+    pub fn connection_at(&self, index: usize) -> Option<ConnId> {
+        let index = u32::try_from(index).ok()?;
+        (self.core.peers.is_occupied(index) && self.core.is_open(index)).then(|| self.core.peers.id(index))
+    }
+
+    /// One past the last place of a connection.
+    pub fn connections_end(&self) -> usize {
+        self.core.peers.end() as usize
+    }
+
+    /// Bytes that all partial messages and outboxes hold: what `Limits::buffered_bytes_max` bounds.
+    pub fn held_bytes(&self) -> u64 {
+        self.core.commons.pool.held_bytes() as u64
+    }
+
+    /// The bounds in force: where a server resolves a 0, as it does for `connections_max` and `buffered_bytes_max`, what it
+    /// came to.
+    pub fn limits(&self) -> &Limits {
+        &self.core.commons.limits
     }
 
     /// Stops the server: every connection is closed with 1001, and `Server::run` returns when all have answered.

@@ -44,6 +44,10 @@ pub(super) struct Core {
     pub(super) dialling: HashMap<u32, Dialling>,
     /// Connections that are held only to be told that there are too many.
     pub(super) refused: usize,
+    /// Whose connections are beside the limits.
+    admin_listener: Option<u16>,
+    /// How many of these there are.
+    admins: usize,
     dirty: VecDeque<u32>,
     /// How many of these are written to before [`Core::next_dirty`] says that it is enough.
     round: usize,
@@ -80,6 +84,8 @@ pub(super) enum Doom {
 
 /// Connections above the limit that may linger at a time.
 const REFUSED_MAX: usize = 32;
+/// Connections by [`Config::admin_listener`] at a time.
+const ADMINS_MAX: usize = 16;
 /// A queue of so many bytes is let go out though its connection is failed for the budget.
 const SPARED_BYTES: usize = 16 << 10;
 
@@ -103,6 +109,8 @@ impl Core {
             stopping: false,
             drain: Drain::No,
             refused: 0,
+            admin_listener: config.admin_listener,
+            admins: 0,
             dirty: VecDeque::new(),
             round: usize::MAX,
             transmitted_bytes: 0,
@@ -130,6 +138,8 @@ impl Core {
         }
         if refusal.is_some() {
             self.is_too_many(id.index);
+        } else if self.is_admin(&info) {
+            self.admins += 1;
         }
         (id, refusal)
     }
@@ -144,6 +154,9 @@ impl Core {
     fn refusal_for(&mut self, now: Now, info: &PeerInfo) -> Option<Refusal> {
         if self.stopping {
             Some(Refusal::Unavailable("the server is stopping"))
+        } else if self.is_admin(info) {
+            let is_full = self.admins >= ADMINS_MAX;
+            is_full.then_some(Refusal::Unavailable("as many administer the server as may"))
         } else if self.is_full() {
             Some(Refusal::Unavailable("the server has as many connections as it may have"))
         } else {
@@ -157,8 +170,20 @@ impl Core {
 
     /// Whether there are as many connections as there may be.
     pub(super) fn is_full(&self) -> bool {
-        let limit = self.commons.limits.connections_max as usize;
-        limit > 0 && self.peers.len() - self.refused >= limit
+        self.connections_left() == 0
+    }
+
+    /// How many more there may be.
+    pub(super) fn connections_left(&self) -> u32 {
+        match self.commons.limits.connections_max {
+            0 => u32::MAX,
+            limit => limit.saturating_sub((self.peers.len() - self.refused - self.admins) as u32),
+        }
+    }
+
+    /// Whether it came by the listener of those who look after the server.
+    fn is_admin(&self, info: &PeerInfo) -> bool {
+        self.admin_listener == Some(info.listener)
     }
 
     /// The head of a request came. Where a trusted proxy passes it on, it says for whom, and it is only now that this one's
@@ -170,7 +195,7 @@ impl Core {
         head: &RequestHead<'_>,
     ) -> Result<(), Refusal> {
         let info = self.peers.info(index);
-        if !self.trusts(&info) {
+        if !self.trusts(&info) || self.is_admin(&info) {
             return Ok(());
         }
         let Some(address) = self.addresses.client_of(head) else { return Ok(()) };
@@ -287,6 +312,8 @@ impl Core {
         self.dialling.remove(&index);
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
+        } else if self.is_admin(&self.peers.info(index)) {
+            self.admins -= 1;
         } else if self.peers[index].conn.role() == Role::Server {
             self.addresses.leave(&self.peers.info(index));
         }
@@ -515,5 +542,47 @@ impl Fanout {
     /// Members in all.
     pub fn members(&self) -> u32 {
         self.queued + self.backlogged + self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Engine, *};
+    use crate::{
+        conn::Message,
+        engine::{Context, Handler},
+    };
+
+    struct Quiet;
+
+    impl Handler for Quiet {
+        fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    }
+
+    #[test]
+    fn those_who_administer_are_beside_the_limit_and_have_one_of_their_own() {
+        let mut config = Config { admin_listener: Some(1), ..Config::default() };
+        (config.limits.connections_max, config.limits.connections_per_address_max) = (2, 1);
+        let mut engine = Engine::new(&config, Quiet, |bytes| bytes.fill(7));
+        let now = Now { tick: Tick::ZERO, unix_ms: 0 };
+        let mut accept = |listener, address: &str| {
+            let info = PeerInfo { address: address.parse().ok(), listener };
+            let id = engine.handle_accept(now, info);
+            let is_refused = engine.poll_transmit().is_some();
+            (id, is_refused, engine.act(now, |_, cx| cx.connections_left()))
+        };
+        assert!(!accept(0, "10.0.0.1:1").1);
+        assert!(accept(0, "10.0.0.1:2").1, "one from each address");
+        assert!(!accept(0, "10.0.0.2:1").1);
+        assert!(accept(0, "10.0.0.3:1").1);
+        let admins: Vec<_> =
+            (0..ADMINS_MAX as u16).map(|port| accept(1, &format!("10.0.0.1:{port}"))).collect();
+        assert!(admins.iter().all(|(_, is_refused, left)| (*is_refused, *left) == (false, 0)));
+        assert!(accept(1, "10.0.0.1:99").1);
+        engine.handle_lost(now, admins[0].0, crate::engine::Lost::Eof);
+        while engine.poll_command().is_some() {}
+        let info = PeerInfo { address: None, listener: 1 };
+        engine.handle_accept(now, info);
+        assert!(engine.poll_transmit().is_none(), "one has left");
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         response::Response,
     },
 };
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, str::FromStr};
 
 /// What a server, or a client, does with its peers. Only [`Handler::on_message`] must be written.
 ///
@@ -129,6 +129,39 @@ impl fmt::Display for ConnId {
         write!(f, "{}.{}", self.index, self.generation)
     }
 }
+
+/// Reads what `Display` writes.
+///
+/// ```
+/// let id: sockeye::ConnId = "3.17".parse()?;
+/// assert_eq!((id.index(), id.to_string().as_str()), (3, "3.17"));
+/// assert!("3".parse::<sockeye::ConnId>().is_err() && "3.+1".parse::<sockeye::ConnId>().is_err());
+/// # Ok::<(), sockeye::InvalidConnId>(())
+/// ```
+impl FromStr for ConnId {
+    type Err = InvalidConnId;
+
+    fn from_str(text: &str) -> Result<ConnId, InvalidConnId> {
+        let (index, generation) = text.split_once('.').ok_or(InvalidConnId)?;
+        let number = |digits: &str| match digits.parse() {
+            Ok(number) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+            _ => Err(InvalidConnId),
+        };
+        Ok(ConnId { index: number(index)?, generation: number(generation)? })
+    }
+}
+
+/// A text that is no [`ConnId`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidConnId;
+
+impl fmt::Display for InvalidConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a connection is named by two numbers with a dot between, such as 3.17")
+    }
+}
+
+impl std::error::Error for InvalidConnId {}
 
 /// What is known of a peer when it is accepted, or connected to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -27,7 +27,9 @@ mod topics;
 
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
-pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Refused, Sent, TurnedAway};
+pub use handler::{
+    Cause, Closed, ConnId, Fanout, Handler, InvalidConnId, Lost, PeerInfo, Refused, Sent, TurnedAway,
+};
 pub use http::Answer;
 pub use prepared::Prepared;
 pub use statistics::{Dials, Drops, Gauges, Handshakes, Histogram, Queues, Statistics, Traffic};

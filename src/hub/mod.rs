@@ -31,12 +31,14 @@ mod presence;
 mod push;
 mod quota;
 mod settings;
+mod survey;
 mod user;
 
 pub use crate::dialect::action::{Person, Post, Problem, Recipient, RecipientKind};
 pub use application::{Application, Caller, CustomAction, HubContext, Place, Reply};
 pub use core::{Counters, Occupancy};
 pub use settings::{Settings, Zone};
+pub use survey::Participant;
 
 use self::{
     admission::Address,

@@ -203,7 +203,14 @@ impl<H: Handler> Server<H> {
     ) -> Result<Server<H>, Error> {
         config.limits.validate()?;
         config.deflate.validate()?;
-        let bound = config.listen.iter().map(|address| Listener::bind(address, config.reuse_port, tls));
+        let bound = config.listen.iter().enumerate().map(|(number, address)| {
+            let is_kept = config.admin_listener.is_some_and(|admin| usize::from(admin) == number);
+            let mut listener = Listener::bind(address, config.reuse_port, tls)?;
+            if is_kept {
+                listener.keep();
+            }
+            Ok(listener)
+        });
         let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket, tls));
         let listeners = bound.chain(adopted).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
@@ -306,7 +313,8 @@ impl<H: Handler> Server<H> {
     /// - of an address that is shared (`Config::reuse_port`), those are accepted who have begun to connect: for half a
     ///   second, or half of `within_ms` where that is less. Who begins only now gets to the successor, after TCP has tried
     ///   again. (On Linux; on others they may be reset. With `within_ms` of 0 a few may be reset, too.)
-    /// - any other address is let go of when all in its backlog are accepted.
+    /// - any other address is let go of when all in its backlog are accepted, but for that of `Config::admin_listener`, which
+    ///   stays open until the server shuts down.
     ///
     /// Then the connections: in the rest of the time they are closed in batches, evenly spread, so that not all come back
     /// at the same moment; 0: all at once. The code is 1012 where somebody else serves who comes back: a socket that was
@@ -330,8 +338,8 @@ impl<H: Handler> Server<H> {
         let passed =
             |listener: &Option<Listener>| listener.as_ref().map(Listener::holder) == Some(Holder::Passed);
         self.taken_over = self.listeners.iter().map(passed).collect();
-        self.unlisten(|listener| listener.holder() != Holder::Group);
-        let shared = self.listeners.iter().flatten();
+        self.unlisten(|listener| !matches!(listener.holder(), Holder::Group | Holder::Kept));
+        let shared = self.listeners.iter().flatten().filter(|listener| listener.holder() == Holder::Group);
         // A kernel that cannot drop them resets a few.
         let shares = shared.map(Listener::turn_away).count() > 0;
         if shares {

@@ -172,6 +172,8 @@ pub(super) enum Listener {
 pub(super) enum Holder {
     /// Nobody: with the listener its backlog goes.
     Alone,
+    /// The same, and it is open while the server drains: `Config::admin_listener`.
+    Kept,
     /// Other sockets of the same address, `SO_REUSEPORT`: each has a backlog of its own, which goes with it.
     Group,
     /// Whoever passed the socket keeps it, and with it the backlog.
@@ -278,6 +280,19 @@ impl Listener {
         }
     }
 
+    /// The same, to stay open while the server drains, unless there are others at its address.
+    pub(super) fn keep(&mut self) {
+        let holder = match self {
+            Listener::Tcp(_, holder) | Listener::Unix(_, _, holder) => holder,
+            #[cfg(feature = "tls")]
+            Listener::Tls(_, _, holder) => holder,
+            Listener::OfProxies(inner) => return inner.keep(),
+        };
+        if *holder == Holder::Alone {
+            *holder = Holder::Kept;
+        }
+    }
+
     pub(super) fn holder(&self) -> Holder {
         match self {
             Listener::Tcp(_, holder) | Listener::Unix(_, _, holder) => *holder,
@@ -340,7 +355,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path, Holder::Alone) = self {
+        if let Listener::Unix(_, path, Holder::Alone | Holder::Kept) = self {
             let _ = fs::remove_file(path); // gone is as good
         }
     }

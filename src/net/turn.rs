@@ -117,9 +117,11 @@ impl<H: Handler> Server<H> {
                     .listeners
                     .iter()
                     .enumerate()
-                    .filter_map(|(i, place)| place.is_some().then_some(i))
+                    .filter_map(|(i, place)| {
+                        place.as_ref().filter(|place| place.holder() == Holder::Group).map(|_| i)
+                    })
                     .collect();
-                self.unlisten(|_| true);
+                self.unlisten(|listener| listener.holder() == Holder::Group);
                 for number in shared {
                     let ip = self.addresses[number].ip();
                     self.taken_over[number] = ip.is_some_and(socket::is_listened_on);

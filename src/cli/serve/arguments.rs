@@ -4,6 +4,7 @@ use super::{
     layers::HEADING,
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
+    operator::Public,
     secrets::Hidden,
     supervisor::Passed,
     tls::TlsArguments,
@@ -39,6 +40,20 @@ pub(in crate::cli) struct Arguments {
     /// with tls: in front for TLS. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
+
+    /// Where to look after the server: /healthz, /readyz, /metrics, and the API at /api/v1/ (--admin-token-file). HOST:PORT,
+    /// [IPV6]:PORT, unix:PATH or tls:HOST:PORT; `sockeye health` asks 127.0.0.1:4864. Nobody can connect with a WebSocket
+    /// there. Nowhere if none is given.
+    #[arg(long, value_name = "ADDR", value_parser = admin_address)]
+    admin: Option<String>,
+
+    /// Answer /healthz and /readyz where WebSockets are served, too.
+    #[arg(long)]
+    public_health: bool,
+
+    /// Answer /metrics where WebSockets are served, too: to everybody.
+    #[arg(long)]
+    public_metrics: bool,
 
     /// Share TCP addresses with other processes of this user that do so too (SO_REUSEPORT), so that a new one can bind
     /// while this one still serves: start it, then send SIGTERM to this one.
@@ -164,6 +179,13 @@ pub(super) struct IdentityArguments {
     /// The same, in a file; one line end at its end is no part of it.
     #[arg(long, value_name = "FILE")]
     pub(super) admin_password_file: Option<PathBuf>,
+    /// What the API at --admin wants as Bearer; without one it is off. --admin-token-file, or SOCKEYE_ADMIN_TOKEN in the
+    /// environment, is better, for the same reason.
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) admin_token: Option<Hidden>,
+    /// The same, in a file; one line end at its end is no part of it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// Users and their tokens, in TOML: [[user]] with token, id, name and group. Read again on SIGHUP.
     #[arg(long, value_name = "FILE")]
     pub(super) users: Option<PathBuf>,
@@ -236,8 +258,10 @@ fn cookie_name(name: &str) -> Result<String, String> {
 impl Arguments {
     /// For the server.
     pub(super) fn config(&self) -> Config {
+        let bound = self.listen.iter().filter_map(|listen| listen.place.address());
         Config {
-            listen: self.listen.iter().filter_map(|listen| listen.place.address()).collect(),
+            listen: bound.chain(self.admin.clone()).collect(),
+            admin_listener: self.admin_listener(),
             reuse_port: self.reuse_port,
             origins: self.origins().to_vec(),
             trusted_proxies: self.trusted_proxies.clone(),
@@ -299,6 +323,17 @@ impl Arguments {
         self.listen.iter().filter(bound).map(|listen| listen.dialect)
     }
 
+    /// Which listener is for those who look after the server: the last of those that are bound.
+    pub(super) fn admin_listener(&self) -> Option<u16> {
+        let count = self.dialects().count();
+        self.admin.as_ref().and_then(|_| u16::try_from(count).ok())
+    }
+
+    /// What is answered on the others, too.
+    pub(super) fn public(&self) -> Public {
+        Public { health: self.public_health, metrics: self.public_metrics }
+    }
+
     /// The sockets that were passed and are asked for, and what is spoken at each.
     pub(super) fn passed(&self) -> Result<Vec<(ListeningSocket, Option<Dialect>)>, String> {
         let mut wanted: Vec<_> =
@@ -333,6 +368,14 @@ impl Arguments {
 
     pub(super) fn serves_pages(&self) -> bool {
         !self.no_pages
+    }
+}
+
+/// As it stands in `Config::listen`: no socket that was passed, no dialect.
+fn admin_address(text: &str) -> Result<String, String> {
+    match text.parse::<Listen>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

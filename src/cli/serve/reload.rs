@@ -5,10 +5,11 @@ use super::{
     identities::Reread,
     layers::{Inputs, Layers, read},
     logging::Voice,
+    signals::Ending,
     tls::Certificates,
 };
 use log::Level;
-use sockeye::{Remote, RemoteError};
+use sockeye::RemoteError;
 
 /// Reads again, on the thread that waits for signals.
 pub(super) struct Reload {
@@ -18,7 +19,7 @@ pub(super) struct Reload {
     pub(super) users: Reread,
     /// Those that are in files.
     pub(super) certificates: Option<Certificates>,
-    pub(super) remote: Remote,
+    pub(super) ending: Ending,
 }
 
 impl Reload {
@@ -71,8 +72,9 @@ impl Reload {
     /// All of them together, for they have to make sense together.
     fn take_limits(&self, arguments: &Arguments, layers: &Layers, keys: &str, voice: Voice) -> bool {
         let config = arguments.config();
-        match self.remote.set_limits(config.limits, config.keepalive) {
+        match self.ending.remote.set_limits(config.limits, config.keepalive) {
             Ok(()) => {
+                self.ending.set_drain_ms(config.limits.drain_ms);
                 voice.say(
                     Level::Info,
                     format_args!("sockeye: limits read again: {keys}"),
@@ -101,7 +103,7 @@ impl Reload {
     fn take_origins(&self, arguments: &Arguments, voice: Voice) -> bool {
         let origins = arguments.origins();
         let shown = if origins.is_empty() { "any".to_owned() } else { origins.join(", ") };
-        match self.remote.set_origins(origins.to_vec()) {
+        match self.ending.remote.set_origins(origins.to_vec()) {
             Ok(()) => {
                 let fields = [("origins", shown.as_str().into())];
                 voice.say(
