@@ -100,7 +100,7 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
-            self.core.statistics.sent.count(message.as_bytes().len());
+            self.core.tally.sent(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)

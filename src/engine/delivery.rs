@@ -25,7 +25,7 @@ impl<H: Handler> Engine<H> {
                 return self.fail(now, id.index, fault);
             }
         };
-        self.core.statistics.received.count(range.len());
+        self.core.tally.received(range.len());
         let current =
             Current { id, input, payload: message.as_bytes(), compressed: None, left: Left::default() };
         let mut lent = Lent::new(&mut self.core, now, id.index, current);
@@ -91,7 +91,7 @@ impl<H: Handler> Engine<H> {
                     Compressed::Input(range) => input.get(range.clone()),
                     Compressed::Codecs(range) => &assembled[range.clone()],
                 });
-                self.core.statistics.received.count(message.as_bytes().len());
+                self.core.tally.received(message.as_bytes().len());
                 let (payload, left) = (message.as_bytes(), Left::default());
                 let current = Current { id, input, payload, compressed: came, left };
                 let on_message = |handler: &mut H, cx: &mut Context<'_>| handler.on_message(cx, id, message);
