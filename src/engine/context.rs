@@ -102,7 +102,6 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
-            self.core.statistics.sent.count(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)
@@ -377,7 +376,11 @@ impl Context<'_> {
             self.core.queue_bytes(index, reply);
             current.left.reply_moved = true;
         }
-        match current.left.echo.take() {
+        let echo = current.left.echo.take();
+        if echo.is_some() {
+            self.core.tally.sent(current.payload.len());
+        }
+        match echo {
             Some(echo) if echo.compressed => {
                 self.core.queue_compressed(index, echo.opcode, current.echoed(echo));
             }
