@@ -5,7 +5,7 @@ use crate::{
     conn::{Fault, Message, Upgrade},
     wire::{close::CloseCode, handshake::Request, http_request::HttpRequest, response::Response},
 };
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, str::FromStr};
 
 /// What a server, or a client, does with its peers. Only [`Handler::on_message`] must be written.
 ///
@@ -16,8 +16,8 @@ use std::{fmt, io, net::SocketAddr};
 /// # Panics
 /// A call that panics ends the connection it is about, and no other: it is failed with 1011, behind what it was sent so
 /// far, and `on_close` is told of [`Cause::Panic`], also where it was `on_open` that panicked; a request is answered with
-/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of `on_close`, `on_dial_failed` or
-/// `on_tick` ends nothing more. The loop lives on; the panic hook has reported it, and `Server::panics` counts it.
+/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of `on_close`, `on_dial_failed`,
+/// `on_tick` or `on_wake` ends nothing more. The loop lives on; the panic hook has reported it, and `Server::panics` counts it.
 ///
 /// The handler is called again with its fields as the panic left them, for the next event of somebody else. So what it
 /// changes in several steps it does best behind the last one that may panic; a handler that cannot go on ends the process
@@ -89,6 +89,11 @@ pub trait Handler {
 
     /// `Config::tick_ms` have passed again.
     fn on_tick(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Another thread has woken the loop, with [`Remote::wake`](crate::Remote::wake) or one of its commands: called once
+    /// in the turn that this led to, behind the commands, however often it was woken. So a helper thread leaves its answer
+    /// in a channel, wakes the loop, and the handler looks at the channel here. It may be called when nothing is there.
+    fn on_wake(&mut self, _cx: &mut Context<'_>) {}
 }
 
 /// Which connection. Never used again for another one while the process lives.
@@ -110,6 +115,40 @@ impl fmt::Display for ConnId {
         write!(f, "{}.{}", self.index, self.generation)
     }
 }
+
+/// Reads what `Display` writes, for who was told an id in a text: a log's, or an answer of another program's.
+///
+/// ```
+/// use sockeye::ConnId;
+/// let id: ConnId = "7.2".parse()?;
+/// assert_eq!((id.index(), id.to_string().as_str()), (7, "7.2"));
+/// assert!("7".parse::<ConnId>().is_err() && "+7.2".parse::<ConnId>().is_err());
+/// # Ok::<(), sockeye::engine::InvalidConnId>(())
+/// ```
+impl FromStr for ConnId {
+    type Err = InvalidConnId;
+
+    fn from_str(text: &str) -> Result<ConnId, InvalidConnId> {
+        let (index, generation) = text.split_once('.').ok_or(InvalidConnId)?;
+        let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => digits.parse().map_err(|_| InvalidConnId),
+            false => Err(InvalidConnId),
+        };
+        Ok(ConnId { index: number(index)?, generation: number(generation)? })
+    }
+}
+
+/// A text that is the id of no connection there could be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidConnId;
+
+impl fmt::Display for InvalidConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the id of a connection is two numbers with a dot between them, such as 7.2")
+    }
+}
+
+impl std::error::Error for InvalidConnId {}
 
 /// What is known of a peer when it is accepted, or connected to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

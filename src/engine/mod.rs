@@ -20,7 +20,7 @@ mod topics;
 
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
-pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use handler::{Cause, Closed, ConnId, Fanout, Handler, InvalidConnId, Lost, PeerInfo, Sent};
 pub use http::Answer;
 pub use prepared::Prepared;
 
@@ -314,6 +314,12 @@ impl<H: Handler> Engine<H> {
             self.core.next_tick = Some(now.tick.after(self.core.tick_ms));
             self.call(now, NOBODY, |handler, cx| handler.on_tick(cx));
         }
+        self.settle(now);
+    }
+
+    /// Somebody else has woken the loop: tells the handler.
+    pub fn handle_wake(&mut self, now: Now) {
+        self.call(now, NOBODY, |handler, cx| handler.on_wake(cx));
         self.settle(now);
     }
 
