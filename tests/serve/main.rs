@@ -2,6 +2,7 @@
 
 mod config;
 mod flags;
+mod hook;
 mod identity;
 mod log;
 mod manual;

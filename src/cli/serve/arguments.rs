@@ -1,6 +1,7 @@
 //! The flags of `serve`, and what the library is told by them.
 
 use super::{
+    hook::HookArguments,
     layers::HEADING,
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
@@ -91,6 +92,9 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten, next_help_heading = "Who somebody is")]
     pub(super) identity: IdentityArguments,
+
+    #[command(flatten, next_help_heading = "Hook")]
+    pub(super) hook: HookArguments,
 
     #[command(flatten, next_help_heading = "Limits")]
     limits: LimitArguments,

@@ -1,6 +1,7 @@
 //! `sockeye serve`: the hub on all its listeners, with every setting as a flag, until a signal ends it.
 
 mod arguments;
+mod hook;
 mod identities;
 mod layers;
 mod limits;
@@ -15,6 +16,7 @@ mod zone;
 pub(super) use self::{arguments::Arguments, layers::with_toggles, logging::say};
 
 use self::{
+    hook::Hooked,
     identities::Identities,
     layers::{Inputs, Layers, Unread},
     logging::Voice,
@@ -116,6 +118,7 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
     let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
+    let identities = identities.and_then(|_| arguments.hook.check());
     let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
@@ -159,7 +162,8 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         listeners: dialects.clone(),
         ..arguments.settings()
     };
-    let hub = Hub::with(&config, settings, identities);
+    let (application, mut threads) = Hooked::new(identities, &arguments.hook).map_err(unusable)?;
+    let hub = Hub::with(&config, settings, application);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
     let (file, count) = (layers.file.clone(), layers.of_the_file());
     let files = certificates.clone().filter(Certificates::are_files);
@@ -172,6 +176,10 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     };
     let server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
+    if let Some(threads) = &mut threads {
+        let unable = |error| Failure { code: FAILED, text: format!("cannot start the hook: {error}") };
+        threads.start(&remote).map_err(unable)?;
+    }
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
     let ending = signals::Ending { remote, drain_ms };
     signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
@@ -188,18 +196,25 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         certificates.tell(voice);
     }
     users.tell(voice);
+    hook::tell(&arguments.hook, voice);
     password.tell(voice);
     supervisor::tell(&[NotifyState::Ready]);
     turn(server).map_err(|error| Failure { code: FAILED, text: error.to_string() })?;
+    if let Some(threads) = threads {
+        threads.finish();
+    }
     voice.say_in_log(Level::Info, "stopped", &[]);
     Ok(())
 }
 
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
-fn turn(mut server: Server<Hub<Identities>>) -> Result<(), Error> {
+fn turn(mut server: Server<Hub<Hooked>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
     while server.turn(watchdog.patience())? {
         watchdog.turned();
+    }
+    if let Some(counters) = server.handler().application().counters() {
+        counters.log();
     }
     Ok(())
 }

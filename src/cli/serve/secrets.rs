@@ -25,7 +25,14 @@ impl fmt::Debug for Hidden {
     }
 }
 
-const EMPTY: &str = "the password is empty; give one, or leave it out and one is made at start";
+impl Hidden {
+    /// The value, for what needs it.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+const EMPTY: &str = "it is empty; give one, or leave it out";
 
 /// The admin's password.
 pub(super) struct Password {
@@ -40,7 +47,7 @@ impl Password {
         let (source, text) = if let Some(Hidden(text)) = &arguments.admin_password {
             ("--admin-password".to_owned(), text.clone())
         } else if let Some(path) = &arguments.admin_password_file {
-            (format!("--admin-password-file {}", path.display()), read_line(path)?)
+            (format!("--admin-password-file {}", path.display()), read_secret("--admin-password-file", path)?)
         } else {
             return Ok(Password::make());
         };
@@ -73,10 +80,9 @@ impl Password {
 /// Bytes of entropy in a password: 192 bits.
 const PASSWORD_BYTES: usize = 24;
 
-/// What stands in a file, one line end at its end left out.
-fn read_line(path: &Path) -> Result<String, String> {
-    let mut text = fs::read_to_string(path)
-        .map_err(|error| format!("--admin-password-file {}: {error}", path.display()))?;
+/// What stands in the file that a flag names, one line end at its end left out.
+pub(super) fn read_secret(flag: &str, path: &Path) -> Result<String, String> {
+    let mut text = fs::read_to_string(path).map_err(|error| format!("{flag} {}: {error}", path.display()))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
