@@ -410,7 +410,7 @@ fn expect_failure(application: SocketAddr, flags: &[&str], message: &str, reason
     let all =
         ["--hook-action", "*", "--hook-envelope", "--hook-authenticate", "--hook-join", "--log", "json"];
     let mut serving =
-        serve(application, &[&all, &["--hook-timeout-ms", "300", "--hook-threads", "1"][..], flags].concat());
+        serve(application, &[&all, &["--hook-timeout-ms", "500", "--hook-threads", "1"][..], flags].concat());
     let record: Value = serde_json::from_str(&serving.line_with("listening")).expect("a record");
     let address: SocketAddr = record["address"].as_str().and_then(|a| a.parse().ok()).expect("an address");
     beside_echoes(address, || {
@@ -494,8 +494,12 @@ fn an_answer_of_ten_megabytes_is_cut_off_and_an_error_to_its_callers() {
         answer.resize(10 << 20, b' ');
         stream.write_all(&answer).is_ok() && false
     });
-    let flags = ["--hook-answer-bytes-max", "64KiB", "--hook-timeout-ms", "5000"];
-    expect_failure(application, &flags, "The application failed", "larger than 65536 bytes");
+    expect_failure(
+        application,
+        &["--hook-answer-bytes-max", "64KiB"],
+        "The application failed",
+        "larger than 65536 bytes",
+    );
 }
 
 #[test]
@@ -581,6 +585,51 @@ fn a_proxy_of_the_environment_is_not_asked() {
     let address = serving.listening_ip();
     assert_eq!(Page::open(address, "/actions").ask(r#"{"action":"x","id":1}"#), "");
     next(&asked);
+}
+
+/// An application over TLS, which answers once on each connection.
+fn tls_application() -> (SocketAddr, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("they fit");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let config = Arc::new(config);
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let session = rustls::ServerConnection::new(config.clone()).expect("a session");
+            let mut stream = rustls::StreamOwned::new(session, socket);
+            let (mut read, mut buffer) = (Vec::new(), [0; 4_096]);
+            while !read.ends_with(b"}}") {
+                match stream.read(&mut buffer) {
+                    Ok(n) if n > 0 => read.extend_from_slice(&buffer[..n]),
+                    _ => break,
+                }
+            }
+            // Who does not trust it has gone.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}");
+        }
+    });
+    (address, made.cert.pem())
+}
+
+#[test]
+fn an_application_is_asked_over_tls_where_it_is_trusted() {
+    let (application, pem) = tls_application();
+    let (trusted, other) = (File::new("hook-ca", pem), File::new("hook-other", tls_application().1));
+    let url = format!("https://localhost:{}/", application.port());
+    for (cafile, message) in [(&trusted, ""), (&other, "The application cannot be reached")] {
+        let flags = ["--listen", "127.0.0.1:0", "--hook-url", &url, "--hook-action", "x"];
+        let mut serving = Serving::start(&[&flags[..], &["--hook-cafile", cafile.path()]].concat());
+        let mut page = Page::open(serving.listening_ip(), "/actions");
+        assert_eq!(page.ask(r#"{"action":"x","id":1}"#), message);
+    }
 }
 
 #[test]
