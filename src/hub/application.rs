@@ -25,7 +25,7 @@ use std::borrow::Cow;
 /// `()` is the application that adds nothing.
 ///
 /// What would block is answered later: [`Reply::Later`] with [`CustomAction::ticket`], or [`Decision::Later`], then
-/// [`HubContext::answer`], from [`Application::on_wake`] for what another thread has found out.
+/// [`HubContext::answer`], from [`Application::on_wake`] for what another thread has found out: `examples/later.rs` is one.
 ///
 /// ```
 /// use sockeye::hub::{Application, Caller, CustomAction, HubContext, Reply};

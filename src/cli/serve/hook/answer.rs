@@ -30,11 +30,13 @@ impl Answer {
     /// Reads an answer to a question of this kind, or says what is wrong with it.
     pub(super) fn parse(json: &[u8], asks: Asks) -> Result<Answer, String> {
         let text = std::str::from_utf8(json).map_err(|_| "the answer is not UTF-8".to_owned())?;
-        let members: Members<'_> =
-            serde_json::from_str(text).map_err(|error| format!("the answer is no JSON object: {error}"))?;
+        let members: Members<'_> = serde_json::from_str(text).map_err(|error| {
+            // What the error says itself may have a part of the answer in it, which is not for the log.
+            format!("the answer is no JSON object: line {}, column {}", error.line(), error.column())
+        })?;
         let mut answer = Answer::default();
         for (key, value) in members {
-            let in_field = |why: String| format!("'{key}': {why}");
+            let in_field = |why: String| format!("'{}': {why}", shown(&key));
             match (key.as_str(), asks) {
                 ("reply", Asks::Action | Asks::Message) => {
                     answer.reply = Some(reply(value).map_err(in_field)?);
@@ -49,7 +51,9 @@ impl Answer {
                     answer.identity = identity(value).map_err(in_field)?;
                 }
                 ("send", _) => answer.deeds = deeds(value).map_err(in_field)?,
-                _ => return Err(format!("'{key}' is no part of an answer to '{}'", asks.name())),
+                _ => {
+                    return Err(format!("'{}' is no part of an answer to '{}'", shown(&key), asks.name()));
+                }
             }
         }
         answer.check(asks)?;
@@ -127,7 +131,7 @@ fn identity(value: &RawValue) -> Result<Option<Identity>, String> {
     };
     let (id, uuid, name, group) = (take("id")?, take("uuid")?, take("name")?, take("group")?);
     if let Some(key) = members.keys().next() {
-        return Err(format!("'{key}' is no part of it: expected id, name and group"));
+        return Err(format!("'{}' is no part of it: expected id, name and group", shown(key)));
     }
     let uuid = match (id, uuid) {
         (Some(_), Some(_)) => return Err("'id' and 'uuid' are the same: give one".to_owned()),
@@ -163,7 +167,7 @@ fn deed(value: &RawValue) -> Result<Deed, String> {
         None => "message".to_owned(),
     };
     match members.keys().next() {
-        Some(key) => Err(format!("'{key}' is no part of it: expected to, message, from and action")),
+        Some(key) => Err(format!("'{}' is no part of it: expected to, message, from and action", shown(key))),
         None => Ok(Deed { to, text, action, from_id, from_name }),
     }
 }
@@ -174,14 +178,17 @@ fn target(value: &RawValue) -> Result<Target, String> {
     let (Some((kind, value)), None) = (members.next(), members.next()) else {
         return Err("expected one of channel, group, user, room and connection".to_owned());
     };
-    let name = name(value).map_err(|why| format!("'{kind}': {why}"))?;
+    let name = name(value).map_err(|why| format!("'{}': {why}", shown(&kind)))?;
     Ok(match kind.as_str() {
         "channel" => Target::Channel(name),
         "group" => Target::Group(name),
         "user" => Target::User(name),
         "room" => Target::Room(name),
-        "connection" => Target::Connection(name.parse().map_err(|error| format!("'{name}': {error}"))?),
-        _ => return Err(format!("'{kind}': expected one of channel, group, user, room and connection")),
+        "connection" => Target::Connection(name.parse().map_err(|error| format!("'connection': {error}"))?),
+        _ => {
+            let kind = shown(&kind);
+            return Err(format!("'{kind}': expected one of channel, group, user, room and connection"));
+        }
     })
 }
 
@@ -194,7 +201,7 @@ fn sender(value: &RawValue) -> Result<(String, String), String> {
     let mut take = |key: &str| members.remove(key).map(name).transpose();
     let (id, name) = (take("id")?.unwrap_or_default(), take("name")?.unwrap_or_default());
     match members.keys().next() {
-        Some(key) => Err(format!("'{key}' is no part of it: expected id and name")),
+        Some(key) => Err(format!("'{}' is no part of it: expected id and name", shown(key))),
         None => Ok((id, name)),
     }
 }
@@ -224,6 +231,11 @@ fn name(value: &RawValue) -> Result<String, String> {
         name if name.len() <= IDENTITY_BYTES_MAX => Ok(name),
         name => Err(format!("{} bytes (at most {IDENTITY_BYTES_MAX})", name.len())),
     }
+}
+
+/// As much of a key as says which one it is.
+fn shown(key: &str) -> String {
+    key.chars().take(32).collect()
 }
 
 #[cfg(test)]

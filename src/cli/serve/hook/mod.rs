@@ -244,7 +244,10 @@ impl Hook {
 /// Says at start whom it asks, and what.
 pub(super) fn tell(arguments: &HookArguments, voice: Voice) {
     let Ok(Some(settings)) = arguments.settings() else { return };
-    let (url, passes) = (settings.url.as_str(), settings.passes.to_string());
+    // There may be a secret in a query.
+    let mut url = settings.url.clone();
+    url.set_query(None);
+    let (url, passes) = (url.as_str(), settings.passes.to_string());
     voice.say(
         Level::Info,
         format_args!("sockeye: the application at {url} is asked about {passes}"),
