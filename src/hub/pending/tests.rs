@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    engine::Engine,
+    engine::{Engine, Lost},
     hub::{
         Caller, CustomAction, EnvelopeMessage,
         tests::{NOW, engine, open, say},
@@ -137,7 +137,7 @@ fn an_answer_to_nobody_to_another_question_or_once_more_is_none() {
     assert!(!answers(tickets[0], Late::Allowed(true)));
     assert!(!answers(tickets[0], Late::Reply(Reply::Done)));
     assert!(heard(&mut engine).contains(FAILED));
-    engine.handle_lost(NOW, id, crate::Lost::Eof);
+    engine.handle_lost(NOW, id, Lost::Eof);
     let other = open(&mut engine, "/actions", "");
     say(&mut engine, other, r#"{"action":"roll"}"#);
     let answered =
