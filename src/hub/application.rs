@@ -84,7 +84,8 @@ pub trait Application {
         Handling::Distribute
     }
 
-    /// Another thread has woken the loop: see [`Handler::on_wake`](crate::Handler::on_wake).
+    /// Another thread has woken the loop: see [`Handler::on_wake`](crate::Handler::on_wake), which a handler of one's own
+    /// around a [`Hub`](super::Hub) passes on.
     ///
     /// ```
     /// use sockeye::hub::{Application, Caller, CustomAction, HubContext, Late, Reply, Ticket};

@@ -554,6 +554,34 @@ fn what_is_too_much_for_the_queue_is_refused_at_once() {
 }
 
 #[test]
+fn a_room_that_may_not_be_joined_is_left_with_1008_and_one_that_nobody_can_be_asked_about_is_refused() {
+    let (application, asked) = answering(|question| match question["place"]["room"].as_str() {
+        Some("closed") => r#"{"allow":false,"reply":"Members only"}"#.to_owned(),
+        _ => r#"{"allow":true}"#.to_owned(),
+    });
+    let mut serving = serve(application, &["--hook-join"]);
+    let address = serving.listening_ip();
+    assert_eq!(Page::open(address, "/room/closed").expect_close(1008), "Members only");
+    assert_eq!(next(&asked).json()["dialect"], "room");
+    let mut page = Page::open(address, "/room/open");
+    assert_eq!(page.send("what is said at once is said").next(), "what is said at once is said");
+
+    let (application, asked) = self::application(|_, _| true);
+    let flags = ["--hook-join", "--hook-authenticate", "--hook-threads", "1", "--hook-queue", "1"];
+    let mut serving = serve(application, &[&flags[..], &["--hook-timeout-ms", "20000"]].concat());
+    let address = serving.listening_ip();
+    let _waits = Page::open(address, "/room/r");
+    next(&asked);
+    let why = Page::expect_refusal(address, "/room/r");
+    assert!(why.contains("503"), "{why}");
+    let request = "GET /envelope HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+        Cookie: armor_sid_user=t\r\n\r\n";
+    let (head, body) = crate::page::http(address, request);
+    assert!(head.starts_with("HTTP/1.1 503 ") && body.contains("too much to do"), "{head}\n{body}");
+}
+
+#[test]
 fn an_answer_to_who_has_gone_is_nobodys_and_what_it_sends_to_others_is_sent() {
     let (go, gone) = mpsc::channel::<()>();
     let gone = std::sync::Mutex::new(gone);
