@@ -7,7 +7,7 @@
 
 use super::{
     Cause, Context, Core, DialError, Engine, Handler,
-    context::{Current, Left},
+    context::{Current, Left, NOBODY},
     core::Doom,
     peers::flag,
 };
@@ -21,6 +21,12 @@ use std::{
 const INTERNAL_ERROR: &str = "internal error";
 
 impl<H: Handler> Engine<H> {
+    /// Somebody else has woken the loop: tells the handler.
+    pub fn handle_wake(&mut self, now: Now) {
+        self.call(now, NOBODY, |handler, cx| handler.on_wake(cx));
+        self.settle(now);
+    }
+
     /// Calls the handler about an event of `turn`; `None` if it panicked, for which [`Engine::settle`] fails `turn` if it
     /// is open, or was dialled.
     pub(super) fn call<R>(
@@ -146,7 +152,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn panicked(&mut self, turn: u32, payload: Box<dyn Any + Send>) {
-        self.panics += 1;
+        self.statistics.panics += 1;
         // The hook has reported it. A payload of the handler's own type may panic once more when it is dropped.
         if !payload.is::<&str>() && !payload.is::<String>() {
             std::mem::forget(payload);

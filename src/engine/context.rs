@@ -7,6 +7,7 @@ use crate::{
     wire::{
         close::CloseCode,
         frame::{HeaderBytes, Opcode},
+        http_request::RequestHead,
     },
 };
 
@@ -100,13 +101,14 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
+            self.core.statistics.sent.count(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)
     }
 
     fn queue(&mut self, id: ConnId, message: Message<'_>) -> Sent {
-        let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
+        let Some(index) = self.core.peers.find(id) else { return self.core.has_ended() };
         if self.turn == index {
             self.settle_reply_of(index);
         } else {
@@ -161,7 +163,7 @@ impl Context<'_> {
                     self.hears_others(index);
                     self.core.send_shared(self.now, index, &mut shared, message)
                 }
-                None => Sent::Refused,
+                None => self.core.has_ended(),
             });
         }
         self.core.end_shared();
@@ -287,6 +289,20 @@ impl Context<'_> {
         self.core.peers.find(id).map(|index| self.core.peers.info(index))
     }
 
+    /// Whether cookies, and whatever else a browser adds to a request by itself, may say in `head` who somebody is: no page
+    /// of another site had them sent. So it is where there is no Origin, as no browser sends a handshake; where that is of
+    /// the host and port that were asked for; and where [`Config::origins`](crate::Config) names it, other than as `*` or
+    /// `null`, which are anybody's. RFC 6455 §10.2
+    pub fn trusts_origin(&self, head: &RequestHead<'_>) -> bool {
+        self.core.trusts_origin(head)
+    }
+
+    /// Whether the address of `id` is one that a proxy named, of [`Config::trusted_proxies`](crate::Config): by the PROXY
+    /// protocol, or in a header of the request.
+    pub fn is_proxied(&self, id: ConnId) -> bool {
+        self.core.peers.find(id).is_some_and(|index| self.core.peers.is_proxied(index))
+    }
+
     /// When this wake of the loop began.
     pub fn now(&self) -> Now {
         self.now
@@ -306,6 +322,16 @@ impl Context<'_> {
     /// Stops the server: every connection is closed with 1001, and `Server::run` returns when all have answered.
     pub fn shutdown(&mut self) {
         self.core.commands.push_back(super::Command::Shutdown);
+    }
+
+    /// Drains the server: as `Server::drain`, within [`Limits::drain_ms`](crate::Limits).
+    pub fn drain(&mut self) {
+        self.core.commands.push_back(super::Command::Drain);
+    }
+
+    /// Whether the server drains or stops: who connects only now is better served elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining()
     }
 
     /// From now on frames of others go out with this peer's own, in one write and in their order.

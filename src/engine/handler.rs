@@ -2,8 +2,14 @@
 
 use super::{Answer, Context, DialError};
 use crate::{
+    config::Limits,
     conn::{Fault, Message, Upgrade},
-    wire::{close::CloseCode, handshake::Request, http_request::HttpRequest, response::Response},
+    wire::{
+        close::CloseCode,
+        handshake::{Refusal, Request},
+        http_request::HttpRequest,
+        response::Response,
+    },
 };
 use std::{fmt, io, net::SocketAddr, str::FromStr};
 
@@ -55,6 +61,12 @@ pub trait Handler {
         Answer::Refuse
     }
 
+    /// An accepted connection is not going to be open, and it was not this handler that refused it: its request is none, or
+    /// is not allowed ([`Config::origins`](crate::Config::origins) and others), it took too long, or there are too many.
+    ///
+    /// For logs. `id` cannot be sent to; it has no `on_open` and no `on_close`. Who only goes away is not told of.
+    fn on_refused(&mut self, _cx: &mut Context<'_>, _id: ConnId, _refused: &Refused<'_>) {}
+
     /// A connection that was dialled has a socket, to which its request is about to be written: `head` is all of it.
     fn on_request(&mut self, _id: ConnId, _head: &[u8]) {}
 
@@ -86,6 +98,13 @@ pub trait Handler {
 
     /// The connection is over, in whichever way.
     fn on_close(&mut self, _cx: &mut Context<'_>, _id: ConnId, _closed: &Closed<'_>) {}
+
+    /// Limits were set anew (`Server::set_limits`, `Remote::set_limits`), and these are in force.
+    fn on_limits(&mut self, _cx: &mut Context<'_>, _limits: &Limits) {}
+
+    /// A connection came to a listener of proxies ([`Listen::Proxied`](crate::Listen)) and was dropped before anything was
+    /// read as HTTP: it never had an id. `info` has the address that it really came from.
+    fn on_turned_away(&mut self, _cx: &mut Context<'_>, _info: &PeerInfo, _why: TurnedAway) {}
 
     /// `Config::tick_ms` have passed again.
     fn on_tick(&mut self, _cx: &mut Context<'_>) {}
@@ -164,6 +183,34 @@ impl PeerInfo {
     pub const DIALLED: u16 = u16::MAX;
 }
 
+/// Why a connection to a listener of proxies was dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TurnedAway {
+    /// It did not come from `Config::trusted_proxies`.
+    Untrusted,
+    /// It does not begin with a header of the PROXY protocol, or with one that is too long.
+    Malformed,
+    /// The header took longer than `Limits::handshake_ms_max`.
+    Late,
+    /// It ended before its header was whole, as checks do whether somebody listens.
+    Lost,
+    /// As many as there may be wait for their header: 1,024.
+    TooMany,
+}
+
+impl fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TurnedAway::Untrusted => "its address is not one of the trusted proxies",
+            TurnedAway::Malformed => "it does not begin with a header of the PROXY protocol",
+            TurnedAway::Late => "its PROXY header did not come in time",
+            TurnedAway::Lost => "it ended before its PROXY header was whole",
+            TurnedAway::TooMany => "too many wait for their PROXY header",
+        })
+    }
+}
+
 /// What became of a message that was to be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sent {
@@ -195,6 +242,24 @@ impl Fanout {
             Sent::Refused => self.refused += 1,
         }
     }
+}
+
+/// How an accepted connection was refused by the engine.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Refused<'a> {
+    /// With an HTTP answer.
+    Http {
+        /// The answer: its status, and as text its reason.
+        refusal: &'a Refusal,
+        /// The path that was asked for, if so much of the request was understood: text of the peer's.
+        path: Option<&'a str>,
+    },
+    /// In its TLS handshake, or before the opening handshake under it was over.
+    Tls {
+        /// What is wrong.
+        why: &'a str,
+    },
 }
 
 /// How a connection ended. RFC 6455 §7.1.4 to §7.1.6

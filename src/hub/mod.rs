@@ -36,11 +36,12 @@ mod user;
 
 pub use crate::dialect::action::{Person, Post, Problem, Recipient, RecipientKind};
 pub use application::{Application, Caller, CustomAction, EnvelopeMessage, HubContext, Place, Reply};
-pub use core::Counters;
+pub use core::{Counters, Occupancy};
 pub use pending::{Decision, Handling, Late, Ticket};
 pub use settings::{Settings, Zone};
 
 use self::{
+    admission::Address,
     core::Core,
     gathering::Space,
     pages::Pages,
@@ -48,13 +49,13 @@ use self::{
     quota::Verdict,
 };
 use crate::{
-    config::Config,
+    config::{Config, Limits},
     conn::{Message, Upgrade},
     dialect::{
         Dialect,
         action::{Action, Join, Notice, Request},
     },
-    engine::{Answer, Closed, ConnId, Context, Handler},
+    engine::{Answer, Closed, ConnId, Context, Handler, PeerInfo, Refused, TurnedAway},
     wire::{close::CloseCode, handshake, http_request::HttpRequest},
 };
 use serde_json::value::RawValue;
@@ -120,6 +121,11 @@ impl<A: Application> Hub<A> {
     /// What was not done, since the start.
     pub fn counters(&self) -> Counters {
         self.core.counters
+    }
+
+    /// How much there is at the moment. Looks at a byte for each connection.
+    pub fn occupancy(&self) -> Occupancy {
+        self.core.occupancy()
     }
 
     /// Lets the program do between two events what it could in one of its calls.
@@ -431,6 +437,10 @@ impl<A: Application> Handler for Hub<A> {
         self.respond(cx, id, request)
     }
 
+    fn on_refused(&mut self, cx: &mut Context<'_>, id: ConnId, refused: &Refused<'_>) {
+        admission::tell_refused(cx, id, refused);
+    }
+
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
         match self.core.speaks.get(id.index()).copied().flatten() {
             Some(dialect) => self.begin(cx, id, dialect, false),
@@ -454,6 +464,10 @@ impl<A: Application> Handler for Hub<A> {
         self.act(cx, |application, cx| application.on_wake(cx));
     }
 
+    fn on_limits(&mut self, _: &mut Context<'_>, limits: &Limits) {
+        self.core.set_limits(limits.actions);
+    }
+
     fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {
         log::info!(
             connection:% = id, code = closed.code.get(), clean = closed.was_clean, cause:? = closed.cause;
@@ -463,6 +477,13 @@ impl<A: Application> Handler for Hub<A> {
         self.core.forget(id);
         self.catch_up(cx);
     }
+
+    fn on_turned_away(&mut self, _: &mut Context<'_>, info: &PeerInfo, why: TurnedAway) {
+        // Whoever only checks that somebody listens ends so, and often.
+        let level = if why == TurnedAway::Lost { log::Level::Debug } else { log::Level::Warn };
+        let address = Address(info.address);
+        log::log!(level, address:% = address, listener = info.listener, reason:% = why; "connection turned away");
+    }
 }
 
 #[cfg(test)]
@@ -470,7 +491,7 @@ mod tests {
     use super::{auth::Identity, *};
     use crate::{
         conn::Input,
-        engine::{Engine, PeerInfo},
+        engine::Engine,
         time::{Now, Tick},
     };
 

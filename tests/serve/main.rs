@@ -1,6 +1,7 @@
 //! `sockeye serve`: what its flags do, who somebody is by them, and what is in the log.
 
 mod config;
+mod edge;
 mod flags;
 mod hook;
 mod identity;

@@ -6,6 +6,8 @@ mod identities;
 mod layers;
 mod limits;
 mod logging;
+#[cfg(test)]
+mod operator;
 mod reload;
 mod secrets;
 mod signals;
@@ -22,7 +24,7 @@ use self::{
     logging::Voice,
     reload::Reload,
     secrets::Password,
-    supervisor::Watchdog,
+    supervisor::{Farewell, Watchdog},
     tls::Certificates,
 };
 use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
@@ -119,7 +121,7 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
     let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
     let identities = identities.and_then(|_| arguments.hook.check());
-    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
@@ -153,7 +155,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let password = Password::find(&arguments.identity).map_err(unusable)?;
 
     let config = arguments.config();
-    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
+    let certificates = Certificates::find(&arguments.tls, &arguments.listens_for_tls()).map_err(unusable)?;
     let limits = config.limits;
     let (sockets, passed): (Vec<_>, Vec<_>) = arguments.passed().map_err(unusable)?.into_iter().unzip();
     let dialects: Vec<_> = arguments.dialects().chain(passed).collect();
@@ -169,7 +171,6 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let files = certificates.clone().filter(Certificates::are_files);
     let reads_again = file.is_some() || users.has_file() || files.is_some();
     let signals = signals::register(reads_again).map_err(deaf)?;
-    let drain_ms = arguments.drain_ms(!sockets.is_empty());
     let bound = match &certificates {
         Some(certificates) => Server::bind_tls_with(config, certificates.server(), hub, sockets),
         None => Server::bind_with(config, hub, sockets),
@@ -181,7 +182,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         threads.start(&remote).map_err(unable)?;
     }
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
-    let ending = signals::Ending { remote, drain_ms };
+    let ending = signals::Ending { remote, drain_ms: limits.drain_ms };
     signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 
     for (address, dialect) in server.addresses().iter().zip(dialects) {
@@ -210,8 +211,12 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
 fn turn(mut server: Server<Hub<Hooked>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
+    let mut farewell = Farewell::default();
     while server.turn(watchdog.patience())? {
         watchdog.turned();
+        if server.is_draining() {
+            farewell.tell(server.connections());
+        }
     }
     if let Some(counters) = server.handler().application().counters() {
         counters.log();
@@ -224,7 +229,9 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
     let name = dialect.map_or("auto", Dialect::name);
     let note = if dialect.is_none() { " (the first message decides)" } else { "" };
     let scheme = if matches!(address, LocalAddress::Tls(_)) { "https" } else { "http" };
-    let url = address.ip().filter(|_| has_pages).map(|address| url(scheme, address));
+    // Browsers do not speak the PROXY protocol.
+    let is_browsable = has_pages && !matches!(address, LocalAddress::Proxied(_));
+    let url = address.ip().filter(|_| is_browsable).map(|address| url(scheme, address));
     let shown = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
     let address = address.to_string();
     let mut fields = vec![("address", address.as_str().into()), ("dialect", name.into())];

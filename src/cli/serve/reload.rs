@@ -8,7 +8,7 @@ use super::{
     tls::Certificates,
 };
 use log::Level;
-use sockeye::Remote;
+use sockeye::{Remote, RemoteError};
 
 /// Reads again, on the thread that waits for signals.
 pub(super) struct Reload {
@@ -41,8 +41,13 @@ impl Reload {
 
     fn take_over(&mut self, arguments: &Arguments, layers: &Layers, voice: Voice) {
         let mut waiting = Vec::new();
-        for key in self.layers.changed(layers) {
+        let changed = self.layers.changed(layers);
+        let limits: Vec<&str> = changed.iter().map(String::as_str).filter(|key| is_limit(key)).collect();
+        let are_limits_taken =
+            !limits.is_empty() && self.take_limits(arguments, layers, &limits.join(", "), voice);
+        for key in changed {
             let is_taken = match key.as_str() {
+                limit if is_limit(limit) => are_limits_taken,
                 ORIGIN => self.take_origins(arguments, voice),
                 LOG_LEVEL => take_level(arguments, voice),
                 USERS => true,
@@ -60,6 +65,36 @@ impl Reload {
         self.certificates.iter().for_each(|certificates| certificates.read(voice));
         if self.layers.file.is_some() {
             tell_waiting(&waiting.join(", "), voice);
+        }
+    }
+
+    /// All of them together, for they have to make sense together.
+    fn take_limits(&self, arguments: &Arguments, layers: &Layers, keys: &str, voice: Voice) -> bool {
+        let config = arguments.config();
+        match self.remote.set_limits(config.limits, config.keepalive) {
+            Ok(()) => {
+                voice.say(
+                    Level::Info,
+                    format_args!("sockeye: limits read again: {keys}"),
+                    "limits read again",
+                    &[("keys", keys.into())],
+                );
+                true
+            }
+            Err(error) => {
+                let place = match &error {
+                    RemoteError::Limit(limit) => layers.place_of(limit.field()),
+                    _ => None,
+                };
+                let error = place.map_or_else(|| error.to_string(), |place| format!("{place}: {error}"));
+                voice.say(
+                    Level::Error,
+                    format_args!("sockeye: limits stay as they were: {error}"),
+                    "limits stay as they were",
+                    &[("error", error.as_str().into())],
+                );
+                false
+            }
         }
     }
 
@@ -120,6 +155,15 @@ fn tell_waiting(keys: &str, voice: Voice) {
     voice.say(Level::Info, format_args!("sockeye: {message}{colon}{keys}"), message, &fields);
 }
 
+/// Whether it is a limit or a timer that can change while connections are served.
+fn is_limit(key: &str) -> bool {
+    let is_one = ["limits.", "actions.", "timers."].iter().any(|section| key.starts_with(section));
+    is_one && !FIXED.contains(&key)
+}
+
+/// What buffers and books were made for when the server was: `Server::set_limits` keeps it.
+const FIXED: [&str; 3] =
+    ["limits.read_bytes_max", "limits.remote_commands_max", "limits.connections_per_address_max"];
 /// What is taken over without a restart.
 const ORIGIN: &str = "server.origin";
 const LOG_LEVEL: &str = "log.log_level";
@@ -132,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_over_can_be_set() {
-        for key in [ORIGIN, LOG_LEVEL, USERS] {
+        for key in [ORIGIN, LOG_LEVEL, USERS].into_iter().chain(FIXED) {
             let (section, name) = key.split_once('.').unwrap();
             assert!(Table::new().find(section, name).is_some(), "{key}");
         }

@@ -13,7 +13,7 @@ use std::{io, process, thread};
 /// How the server is stopped.
 pub(super) struct Ending {
     pub(super) remote: Remote,
-    /// How long those who are connected are served before, in milliseconds.
+    /// Within how many milliseconds connections are closed.
     pub(super) drain_ms: u32,
 }
 
@@ -56,10 +56,7 @@ pub(super) fn listen(
                         &[("signal", if signal == SIGINT { "SIGINT" } else { "SIGTERM" }.into())],
                     );
                     supervisor::tell(&[NotifyState::Stopping]);
-                    match ending.drain_ms {
-                        0 => ending.remote.shutdown(),
-                        within_ms => ending.remote.drain(within_ms),
-                    }
+                    ending.remote.drain(ending.drain_ms);
                 }
             }
         }

@@ -1,0 +1,3 @@
+//! What an operator asks a running server for.
+
+mod metrics;
