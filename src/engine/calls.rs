@@ -7,7 +7,7 @@
 
 use super::{
     Cause, Context, Core, DialError, Engine, Handler,
-    context::{Current, Left},
+    context::{Current, Left, NOBODY},
     core::Doom,
     peers::flag,
 };
@@ -21,6 +21,12 @@ use std::{
 const INTERNAL_ERROR: &str = "internal error";
 
 impl<H: Handler> Engine<H> {
+    /// Somebody else has woken the loop: tells the handler.
+    pub fn handle_wake(&mut self, now: Now) {
+        self.call(now, NOBODY, |handler, cx| handler.on_wake(cx));
+        self.settle(now);
+    }
+
     /// Calls the handler about an event of `turn`; `None` if it panicked, for which [`Engine::settle`] fails `turn` if it
     /// is open, or was dialled.
     pub(super) fn call<R>(

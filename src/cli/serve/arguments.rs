@@ -1,6 +1,7 @@
 //! The flags of `serve`, and what the library is told by them.
 
 use super::{
+    hook::HookArguments,
     layers::HEADING,
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
@@ -112,6 +113,9 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten, next_help_heading = "Who somebody is")]
     pub(super) identity: IdentityArguments,
+
+    #[command(flatten, next_help_heading = "Hook")]
+    pub(super) hook: HookArguments,
 
     #[command(flatten, next_help_heading = "Limits")]
     limits: LimitArguments,
@@ -363,7 +367,7 @@ impl Arguments {
                 under_tls.then(|| format!("tls:{place}"))
             }
         });
-        under_tls.collect()
+        under_tls.chain(self.admin.clone().filter(|admin| admin.starts_with("tls:"))).collect()
     }
 
     pub(super) fn serves_pages(&self) -> bool {

@@ -1,6 +1,7 @@
 //! `sockeye serve`: the hub on all its listeners, with every setting as a flag, until a signal ends it.
 
 mod arguments;
+mod hook;
 mod identities;
 mod layers;
 mod limits;
@@ -16,6 +17,7 @@ mod zone;
 pub(super) use self::{arguments::Arguments, layers::with_toggles, logging::say};
 
 use self::{
+    hook::Hooked,
     identities::Identities,
     layers::{Inputs, Layers, Unread},
     logging::Voice,
@@ -122,6 +124,7 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let identities = arguments.check_proxies().and_then(|()| Identities::new(&arguments.identity));
     let identities = identities.and_then(|_| Password::find(&arguments.identity));
     let identities = identities.and_then(|_| admin_token(&arguments.identity));
+    let identities = identities.and_then(|_| arguments.hook.check());
     let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
@@ -167,7 +170,8 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         listeners: dialects.clone(),
         ..arguments.settings()
     };
-    let hub = Hub::with(&config, settings, identities);
+    let (application, mut threads) = Hooked::new(identities, &arguments.hook).map_err(unusable)?;
+    let hub = Hub::with(&config, settings, application);
     let has_api = token.is_some();
     let operator = Operator::new(hub, admin, arguments.public(), token);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
@@ -181,6 +185,10 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     };
     let mut server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
+    if let Some(threads) = &mut threads {
+        let unable = |error| Failure { code: FAILED, text: format!("cannot start the hook: {error}") };
+        threads.start(&remote).map_err(unable)?;
+    }
     let ending = Ending::new(remote, limits.drain_ms);
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, ending: ending.clone() };
     server.handler_mut().take_reins(Reins { ending: ending.clone(), reads_again, voice });
@@ -204,15 +212,19 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         certificates.tell(voice);
     }
     users.tell(voice);
+    hook::tell(&arguments.hook, voice);
     password.tell(voice);
     supervisor::tell(&[NotifyState::Ready]);
     turn(server).map_err(|error| Failure { code: FAILED, text: error.to_string() })?;
+    if let Some(threads) = threads {
+        threads.finish();
+    }
     voice.say_in_log(Level::Info, "stopped", &[]);
     Ok(())
 }
 
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
-fn turn(mut server: Server<Operator<Identities>>) -> Result<(), Error> {
+fn turn(mut server: Server<Operator<Hooked>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
     let mut farewell = Farewell::default();
     while server.turn(watchdog.patience())? {
@@ -220,6 +232,9 @@ fn turn(mut server: Server<Operator<Identities>>) -> Result<(), Error> {
         if server.is_draining() {
             farewell.tell(server.connections());
         }
+    }
+    if let Some(counters) = server.handler().application().counters() {
+        counters.log();
     }
     Ok(())
 }
