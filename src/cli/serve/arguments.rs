@@ -378,6 +378,9 @@ impl Arguments {
 /// As it stands in `Config::listen`: no socket that was passed, no dialect.
 fn admin_address(text: &str) -> Result<String, String> {
     match text.parse::<Listen>() {
+        Ok(Listen::Proxied(_)) => {
+            Err("administration is for no proxy: give the address without proxy:".to_owned())
+        }
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }
