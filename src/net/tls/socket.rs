@@ -305,7 +305,7 @@ fn invalid(error: rustls::Error) -> io::Error {
 }
 
 /// Bytes put into records at a time, and so the most that waits for a socket that takes nothing, for each connection.
-const WRITE_BYTES_MAX: usize = 4 * RECORD_BYTES;
+const WRITE_BYTES_MAX: usize = 5 * RECORD_BYTES;
 
 /// Bytes that may wait to become a whole record, or a whole message of the handshake: a chain of certificates.
 const KEPT_BYTES_MAX: usize = 24 << 10;
