@@ -5,6 +5,8 @@ mod error;
 mod names;
 mod session;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use self::{client::TlsClient, error::TlsError};
 pub(super) use self::{
