@@ -287,6 +287,11 @@ impl TlsSocket {
 
     /// Says that nothing more comes, if all was said that was to be, before the socket is dropped.
     pub(in crate::net) fn end(&mut self, room: &mut Room) {
+        if self.state == State::Ended {
+            // What came and was not read would make of the end a reset, which may overtake the alert that says why.
+            let _ = self.stream.shutdown(Shutdown::Write);
+            let _ = self.stream.read(&mut room.incoming);
+        }
         if self.state == State::Open && self.waiting.is_empty() && self.failure.is_none() {
             self.shutdown_write(room);
         }
@@ -316,7 +321,8 @@ fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Bytes put into records at a time, and so the most that waits for a socket that takes nothing, for each connection.
+/// Bytes put into records at a time, and so the most that waits for a socket that takes nothing, for each connection. One
+/// record more than 64 KiB, so that a message of that size and its header are one write.
 const WRITE_BYTES_MAX: usize = 5 * RECORD_BYTES;
 
 /// Bytes that may wait to become a whole record, or a whole message of the handshake: a chain of certificates.

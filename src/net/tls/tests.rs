@@ -86,6 +86,18 @@ fn echo(address: SocketAddr, roots: RootCertStore) -> (usize, std::io::Result<us
 }
 
 #[test]
+fn keys_of_tickets_change_every_six_hours_and_open_what_is_younger_than_twelve() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_pem();
+    let certificate = Certificate::from_pem(made.cert.pem().as_bytes(), key.as_bytes()).unwrap();
+    let config = TlsServer::new(&[certificate]).unwrap().config();
+    // What rustls' rotating keys say: twice as long as one of them makes tickets.
+    assert!(config.ticketer.enabled());
+    assert_eq!(config.ticketer.lifetime(), 2 * 6 * 60 * 60);
+    assert_eq!(config.max_early_data_size, 0);
+}
+
+#[test]
 fn a_key_that_is_used_up_ends_the_connection_at_once_and_the_peer_is_told() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = made.signing_key.serialize_pem();
