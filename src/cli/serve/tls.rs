@@ -109,8 +109,8 @@ impl Certificates {
         let watching = move || {
             loop {
                 thread::sleep(every);
-                let look = self.arguments.look();
                 let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                let look = self.arguments.look();
                 if watch.has_settled(&look, &last) {
                     self.read_as(look, &mut last, voice);
                 }
