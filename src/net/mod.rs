@@ -172,7 +172,7 @@ impl<H: Handler> Server<H> {
     ///
     /// What `Limits::handshake_ms_max` bounds is both handshakes together. Who speaks plain HTTP there is told so with 400;
     /// one connection too many is dropped without a word, for a handshake to refuse it in would cost more than it.
-    /// A peer that takes nothing may have 64 KiB waiting for it beside what its outbox has.
+    /// A peer that takes nothing may have 80 KiB waiting for it beside what its outbox has.
     ///
     /// # Errors
     /// As [`Server::bind`].

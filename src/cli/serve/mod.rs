@@ -12,6 +12,7 @@ mod secrets;
 mod signals;
 mod supervisor;
 mod tls;
+mod watch;
 mod zone;
 
 pub(super) use self::{arguments::Arguments, layers::with_toggles, logging::say};
@@ -208,8 +209,11 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     if let Some(file) = &file {
         tell_file(voice, file, count);
     }
-    if let Some(certificates) = &certificates {
+    if let Some(certificates) = certificates {
         certificates.tell(voice);
+        certificates
+            .watch(voice)
+            .map_err(|error| Failure { code: FAILED, text: format!("cannot watch certificates: {error}") })?;
     }
     users.tell(voice);
     hook::tell(&arguments.hook, voice);
