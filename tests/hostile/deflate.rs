@@ -1,6 +1,7 @@
 //! permessage-deflate against the binary: bombs, garbage, what is cut off, floods of final blocks, and many small
 //! messages that become large. RFC 7692 §8
 
+use super::OVER;
 use crate::peer::{PATIENCE, Peer, UPGRADE, frame};
 use crate::server::{Server, shared};
 use crate::siege::Siege;
@@ -29,7 +30,7 @@ fn bomb(mebibytes: usize) -> Vec<u8> {
 
 #[test]
 fn s8_a_mebibyte_that_would_be_a_gibibyte_is_1009_and_costs_no_memory() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let bomb = bomb(1 << 10);
     for _ in 0..5 {
         let reason = open(&siege.server).send_regardless(&frame(0xc2, &bomb)).expect_fault(1009);
@@ -45,7 +46,7 @@ fn s8_a_mebibyte_that_would_be_a_gibibyte_is_1009_and_costs_no_memory() {
 
 #[test]
 fn s7_2_2_garbage_and_what_is_cut_off_is_1007() {
-    let server = shared();
+    let server = shared(OVER);
     let text: &[u8] = b"\x00\x05\x00\xfa\xffHello";
     for garbage in
         [&b""[..], b"\x06", b"\x02\x01", b"\xff\xff\xff", &HELLO[..6], &HELLO[..1], &text[..7], b"plain text"]
@@ -62,7 +63,7 @@ fn s7_2_2_garbage_and_what_is_cut_off_is_1007() {
 
 #[test]
 fn s6_1_rsv1_where_it_does_not_belong_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     let reason = server.expect_fault(&frame(0xc1, HELLO), 1002);
     assert_eq!(reason, "peer sent RSV1; compression was not negotiated");
     for script in [
@@ -78,7 +79,7 @@ fn s6_1_rsv1_where_it_does_not_belong_is_1002() {
 
 #[test]
 fn s7_2_3_4_a_flood_of_final_blocks_is_1007_and_others_are_served_meanwhile() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     // 32 KiB first: so much is to be copied at each new start.
     let mut window = vec![0; 4_096];
     let n = Compressor::new(9, 15).compress(&vec![7; 40_000], &mut window).expect("there is room");
@@ -101,7 +102,7 @@ fn s7_2_3_4_a_flood_of_final_blocks_is_1007_and_others_are_served_meanwhile() {
 
 #[test]
 fn s8_many_small_messages_that_become_large_keep_nobody_waiting_for_long() {
-    let mut siege = Siege::begin(&["--message-bytes-max", "1048576"]);
+    let mut siege = Siege::begin(OVER, &["--message-bytes-max", "1048576"]);
     let message = frame(0xc2, &bomb(1));
     let mut attackers: Vec<Peer> = (0..4).map(|_| open(&siege.server)).collect();
     let script = message.repeat(50);
@@ -127,7 +128,7 @@ fn s8_many_small_messages_that_become_large_keep_nobody_waiting_for_long() {
 /// Each makes the codec give up in the middle; it has to be as new for the next one.
 #[test]
 fn s7_2_1_a_flood_of_what_does_not_shrink_leaves_the_server_alive() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut state = 1_u32;
     let mut next = |_| {
         state ^= state << 13;

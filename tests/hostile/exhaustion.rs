@@ -1,5 +1,6 @@
 //! Peers that want all of it: memory and time. RFC 6455 §10.4.
 
+use super::OVER;
 use crate::peer::{Peer, UPGRADE, announced, frame, masked, unmasked};
 use crate::siege::Siege;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn s10_4_announced_bytes_that_never_come_cost_nothing() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let attackers: Vec<Peer> = (0..200)
         .map(|i| {
             let mut peer = siege.server.open();
@@ -23,7 +24,7 @@ fn s10_4_announced_bytes_that_never_come_cost_nothing() {
 
 #[test]
 fn s10_4_announced_continuations_that_never_come_cost_nothing() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let attackers: Vec<Peer> = (0..200)
         .map(|_| {
             let mut peer = siege.server.open();
@@ -38,7 +39,7 @@ fn s10_4_announced_continuations_that_never_come_cost_nothing() {
 
 #[test]
 fn s10_4_memory_grows_with_what_came_only() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut attackers: Vec<Peer> = (0..100)
         .map(|_| {
             let mut peer = siege.server.open();
@@ -56,7 +57,7 @@ fn s10_4_memory_grows_with_what_came_only() {
 
 #[test]
 fn s10_4_a_fault_after_a_huge_announcement_costs_nothing() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     for _ in 0..200 {
         siege.server.expect_fault(&announced(0x82, 0x7fff_ffff_ffff_ffff), 1009);
     }
@@ -65,7 +66,7 @@ fn s10_4_a_fault_after_a_huge_announcement_costs_nothing() {
 
 #[test]
 fn s10_4_empty_fragments_end_at_their_count() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut peer = siege.server.open();
     let last_allowed = [frame(0x01, b""), frame(0x00, b"").repeat(131_070), frame(0x80, b"")].concat();
     peer.send(&last_allowed).expect(b"\x81\0").expect_silence();
@@ -77,7 +78,7 @@ fn s10_4_empty_fragments_end_at_their_count() {
 
 #[test]
 fn s10_4_fragments_of_one_byte_cost_a_byte() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut peers: Vec<Peer> = (0..10).map(|_| siege.server.open()).collect();
     let script = [frame(0x02, b"x"), frame(0x00, b"x").repeat(100_000)].concat();
     for peer in &mut peers {
@@ -93,7 +94,7 @@ fn s10_4_fragments_of_one_byte_cost_a_byte() {
 
 #[test]
 fn s10_4_a_message_of_single_bytes_is_taken_and_costs_its_bytes() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let payload: Vec<u8> = (0..30_000u32).map(|i| (i % 249) as u8).collect();
     let mut peer = siege.server.open();
     peer.drip(&masked(0x82, [1, 2, 3, 4], &payload)).expect(&unmasked(0x82, &payload)).expect_silence();
@@ -102,7 +103,7 @@ fn s10_4_a_message_of_single_bytes_is_taken_and_costs_its_bytes() {
 
 #[test]
 fn s10_4_big_messages_that_trickle_cost_what_came() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut peers: Vec<Peer> = (0..50).map(|_| siege.server.open()).collect();
     for peer in &mut peers {
         peer.send(&announced(0x82, 16_777_216));
@@ -119,7 +120,7 @@ fn s10_4_big_messages_that_trickle_cost_what_came() {
 
 #[test]
 fn s10_4_pings_that_are_answered_to_nobody_cost_nothing() {
-    let mut siege = Siege::begin(&["--outbox-stall-ms-max", "60000"]);
+    let mut siege = Siege::begin(OVER, &["--outbox-stall-ms-max", "60000"]);
     let ping = |i: u32| frame(0x89, &[&i.to_be_bytes()[..], &[b'p'; 121]].concat());
     let pings = 250_000;
     let script = (0..pings).map(ping).collect::<Vec<_>>().concat();
@@ -144,7 +145,7 @@ fn s10_4_pings_that_are_answered_to_nobody_cost_nothing() {
 
 #[test]
 fn s10_4_echo_that_nobody_reads_stops_the_reading_and_costs_nothing() {
-    let mut siege = Siege::begin(&["--outbox-stall-ms-max", "60000"]);
+    let mut siege = Siege::begin(OVER, &["--outbox-stall-ms-max", "60000"]);
     let payload = |i: u32| i.to_be_bytes().repeat(8_192);
     let messages = 2_000;
     let script = (0..messages).map(|i| frame(0x82, &payload(i))).collect::<Vec<_>>().concat();
@@ -169,7 +170,7 @@ fn s10_4_echo_that_nobody_reads_stops_the_reading_and_costs_nothing() {
 
 #[test]
 fn s10_4_small_echoes_that_nobody_reads_stop_the_reading_and_cost_nothing() {
-    let mut siege = Siege::begin(&["--outbox-stall-ms-max", "60000"]);
+    let mut siege = Siege::begin(OVER, &["--outbox-stall-ms-max", "60000"]);
     let script = frame(0x82, b"0123456789").repeat(2_000_000); // 32 MB
     let mut peers: Vec<Peer> = (0..4).map(|_| siege.server.open()).collect();
     for peer in &mut peers {
@@ -187,7 +188,7 @@ fn s10_4_small_echoes_that_nobody_reads_stop_the_reading_and_cost_nothing() {
 
 #[test]
 fn s10_4_a_peer_that_reads_nothing_is_dropped_in_the_end() {
-    let mut siege = Siege::begin(&["--outbox-stall-ms-max", "400"]);
+    let mut siege = Siege::begin(OVER, &["--outbox-stall-ms-max", "400"]);
     let mut peers: Vec<Peer> = (0..4).map(|_| siege.server.open()).collect();
     let script = frame(0x82, &[b'e'; 32_768]).repeat(1_000);
     for peer in &mut peers {
@@ -208,14 +209,10 @@ fn s10_4_a_peer_that_reads_nothing_is_dropped_in_the_end() {
 
 #[test]
 fn s10_4_one_allowed_message_is_echoed_though_past_the_hard_mark() {
-    let mut siege = Siege::begin(&[
-        "--outbox-bytes-soft",
-        "10000",
-        "--outbox-bytes-max",
-        "20000",
-        "--message-bytes-max",
-        "4000000",
-    ]);
+    let mut siege = Siege::begin(
+        OVER,
+        &["--outbox-bytes-soft", "10000", "--outbox-bytes-max", "20000", "--message-bytes-max", "4000000"],
+    );
     let payload = vec![b'm'; 4_000_000];
     let mut peer = siege.server.open();
     for _ in 0..3 {
@@ -229,7 +226,7 @@ fn s10_4_one_allowed_message_is_echoed_though_past_the_hard_mark() {
 
 #[test]
 fn s10_4_past_the_budget_the_largest_holder_is_1013() {
-    let mut siege = Siege::begin(&["--buffered-bytes-max", "16000000"]);
+    let mut siege = Siege::begin(OVER, &["--buffered-bytes-max", "16000000"]);
     let server = &siege.server;
     let mut small: Vec<Peer> = (0..3).map(|_| server.open()).collect();
     let mut large = server.open();
@@ -249,7 +246,7 @@ fn s10_4_past_the_budget_the_largest_holder_is_1013() {
 
 #[test]
 fn s10_4_many_small_holders_together_stay_within_the_budget() {
-    let mut siege = Siege::begin(&["--buffered-bytes-max", "4000000"]);
+    let mut siege = Siege::begin(OVER, &["--buffered-bytes-max", "4000000"]);
     let mut peers: Vec<Peer> = (0..40).map(|_| siege.server.open()).collect();
     for peer in &mut peers {
         peer.send_regardless(&announced(0x82, 16_777_216)).send_regardless(&[0; 500_000]);
@@ -278,7 +275,7 @@ fn s10_4_many_small_holders_together_stay_within_the_budget() {
 
 #[test]
 fn s10_4_memory_is_given_back_when_everybody_has_left() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut peers: Vec<Peer> = (0..16).map(|_| siege.server.open()).collect();
     for peer in &mut peers {
         peer.send(&announced(0x82, 4_000_001)).send(&[0; 4_000_000]);
@@ -298,7 +295,7 @@ fn s10_4_memory_is_given_back_when_everybody_has_left() {
 
 #[test]
 fn s10_4_heads_that_never_end_cost_nothing_and_run_out() {
-    let mut siege = Siege::begin(&["--handshake-ms-max", "3000"]);
+    let mut siege = Siege::begin(OVER, &["--handshake-ms-max", "3000"]);
     let mut attackers: Vec<Peer> = (0..250)
         .map(|i| {
             let mut peer = siege.server.dial();
@@ -317,7 +314,7 @@ fn s10_4_heads_that_never_end_cost_nothing_and_run_out() {
 
 #[test]
 fn s10_4_long_heads_that_never_end_cost_what_came() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let attackers: Vec<Peer> = (0..250)
         .map(|_| {
             let mut peer = siege.server.dial();
@@ -332,7 +329,7 @@ fn s10_4_long_heads_that_never_end_cost_what_came() {
 
 #[test]
 fn s10_4_megabytes_behind_no_head_cost_nothing() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     for _ in 0..20 {
         let mut peer = siege.server.dial();
         peer.send_regardless(b"GET /").send_regardless(&[b'a'; 1 << 20]).expect_refusal(&[431]);
@@ -342,7 +339,7 @@ fn s10_4_megabytes_behind_no_head_cost_nothing() {
 
 #[test]
 fn s10_4_empty_lines_without_end_are_not_read_forever() {
-    let mut siege = Siege::begin(&["--handshake-ms-max", "500", "--linger-ms-max", "300"]);
+    let mut siege = Siege::begin(OVER, &["--handshake-ms-max", "500", "--linger-ms-max", "300"]);
     let mut peer = siege.server.dial();
     peer.send_until_cut(&b"\r\n".repeat(8_192));
     drop(peer);
@@ -353,7 +350,7 @@ fn s10_4_empty_lines_without_end_are_not_read_forever() {
 
 #[test]
 fn s10_4_a_flood_that_is_read_starves_nobody() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut flooders: Vec<Peer> = (0..4).map(|_| siege.server.open()).collect();
     let script = frame(0x82, &[b'f'; 1_000]).repeat(8_000);
     let senders: Vec<_> = flooders.iter_mut().map(|peer| peer.send_apart(script.clone())).collect();
@@ -379,7 +376,7 @@ fn s10_4_a_flood_that_is_read_starves_nobody() {
 
 #[test]
 fn s10_4_a_crowd_at_rest_costs_no_time() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let mut idle: Vec<Peer> = (0..100).map(|_| siege.server.open()).collect();
     let mut inside: Vec<Peer> = (0..50).map(|_| siege.server.open()).collect();
     for peer in &mut inside {
@@ -401,7 +398,7 @@ fn s10_4_a_crowd_at_rest_costs_no_time() {
 
 #[test]
 fn s10_4_an_end_of_stream_that_waits_for_its_answer_costs_no_time() {
-    let mut siege = Siege::begin(&["--outbox-stall-ms-max", "60000"]);
+    let mut siege = Siege::begin(OVER, &["--outbox-stall-ms-max", "60000"]);
     let payload = vec![b'm'; 12 << 20];
     let mut peer = siege.server.open();
     // More than the sockets hold, and the end of the stream behind it: the server sits on the rest.
@@ -414,7 +411,7 @@ fn s10_4_an_end_of_stream_that_waits_for_its_answer_costs_no_time() {
 
 #[test]
 fn s10_4_many_faults_in_a_row_cost_nothing() {
-    let mut siege = Siege::begin(&[]);
+    let mut siege = Siege::begin(OVER, &[]);
     let begun = Instant::now();
     for _ in 0..300 {
         siege.server.expect_fault(b"\x81\x01x", 1002);

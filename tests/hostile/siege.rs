@@ -2,7 +2,7 @@
 //! ends with the same questions: did the process grow, does the neighbour still get its echo, is a new connection
 //! welcome?
 
-use crate::peer::{Peer, UPGRADE};
+use crate::peer::{Peer, Transport, UPGRADE};
 use crate::server::{Server, alone, wait_until};
 use std::sync::MutexGuard;
 
@@ -19,8 +19,8 @@ pub struct Siege {
 }
 
 impl Siege {
-    pub fn begin(flags: &[&str]) -> Siege {
-        Siege::of(Server::spawn(flags))
+    pub fn begin(transport: Transport, flags: &[&str]) -> Siege {
+        Siege::of(Server::over(transport, flags))
     }
 
     pub fn of(server: Server) -> Siege {
