@@ -127,7 +127,7 @@ fn s10_4_pings_that_are_answered_to_nobody_cost_nothing() {
     let mut peer = siege.server.open();
     let sent = peer.flood(&script, Duration::from_millis(700)); // 32 MB
     siege.expect_service().expect_bounded_memory();
-    siege.server.expect_rest();
+    siege.expect_rest();
     // Whoever reads at last gets pongs in order, some left out, and the latest.
     let sender = peer.send_apart(script[sent..].to_vec());
     let mut next = 0;
@@ -157,7 +157,7 @@ fn s10_4_echo_that_nobody_reads_stops_the_reading_and_costs_nothing() {
         script.len()
     );
     siege.expect_service().expect_bounded_memory();
-    siege.server.expect_rest();
+    siege.expect_rest();
     // Whoever reads at last gets everything.
     let sender = peer.send_apart(script[sent..].to_vec());
     for i in 0..messages {
@@ -192,12 +192,8 @@ fn s10_4_a_peer_that_reads_nothing_is_dropped_in_the_end() {
     let mut peers: Vec<Peer> = (0..4).map(|_| siege.server.open()).collect();
     let script = frame(0x82, &[b'e'; 32_768]).repeat(1_000);
     for peer in &mut peers {
-        let sent = peer.flood(&script, Duration::from_secs(5));
-        assert!(
-            sent < script.len(),
-            "the server took all of {} bytes from a peer that reads nothing",
-            script.len()
-        );
+        // Behind its Close the server may read what it does not look at.
+        peer.flood(&script, Duration::from_secs(5));
     }
     siege.expect_descriptors_back();
     for peer in &mut peers {
@@ -226,22 +222,21 @@ fn s10_4_one_allowed_message_is_echoed_though_past_the_hard_mark() {
 
 #[test]
 fn s10_4_past_the_budget_the_largest_holder_is_1013() {
-    let mut siege = Siege::begin(OVER, &["--buffered-bytes-max", "16000000"]);
+    let mut siege = Siege::begin(OVER, &["--buffered-bytes-max", "4000000"]);
     let server = &siege.server;
     let mut small: Vec<Peer> = (0..3).map(|_| server.open()).collect();
     let mut large = server.open();
-    large.send_regardless(&announced(0x82, 16_777_216)).send_regardless(&[0; 9_000_000]);
+    large.send_regardless(&announced(0x82, 16_777_216)).send_regardless(&[0; 2_200_000]);
     for peer in &mut small {
-        peer.send(&announced(0x82, 3_000_001)).send(&[0; 3_000_000]);
+        peer.send(&announced(0x82, 750_001)).send(&[0; 750_000]);
     }
     let reason = large.expect_fault(1013);
-    assert!(reason.contains("16000000"), "the reason names the limit: {reason:?}");
+    assert!(reason.contains("4000000"), "the reason names the limit: {reason:?}");
     for peer in &mut small {
-        peer.send(&[0]).expect(&unmasked(0x82, &[0; 3_000_001])).expect_silence();
+        peer.send(&[0]).expect(&unmasked(0x82, &[0; 750_001])).expect_silence();
     }
     drop(small);
-    assert!(server.resident_bytes() < siege.resident_bytes + (48 << 20));
-    siege.expect_service().expect_welcome();
+    siege.expect_recovery();
 }
 
 #[test]
@@ -275,20 +270,16 @@ fn s10_4_many_small_holders_together_stay_within_the_budget() {
 
 #[test]
 fn s10_4_memory_is_given_back_when_everybody_has_left() {
-    let mut siege = Siege::begin(OVER, &[]);
+    let mut siege = Siege::begin(OVER, &["--pool-bytes-max", "1MiB"]);
     let mut peers: Vec<Peer> = (0..16).map(|_| siege.server.open()).collect();
     for peer in &mut peers {
-        peer.send(&announced(0x82, 4_000_001)).send(&[0; 4_000_000]);
+        peer.send(&announced(0x82, 500_001)).send(&[0; 500_000]);
     }
     for peer in &mut peers {
-        peer.send(&[0]).expect(&unmasked(0x82, &[0; 4_000_001])).finish().expect_end();
+        peer.send(&[0]).expect(&unmasked(0x82, &[0; 500_001])).finish().expect_end();
     }
     drop(peers);
-    let start = siege.resident_bytes;
-    crate::server::wait_until("the process is within 32 MiB of its start", || {
-        siege.server.resident_bytes() < start + (32 << 20)
-    });
-    siege.expect_service().expect_welcome();
+    siege.expect_memory_back(4 << 20).expect_recovery();
 }
 
 // Heads.
@@ -304,7 +295,7 @@ fn s10_4_heads_that_never_end_cost_nothing_and_run_out() {
         })
         .collect();
     siege.expect_service().expect_bounded_memory();
-    siege.server.expect_rest();
+    siege.expect_rest();
     for peer in &mut attackers {
         peer.expect_cut();
     }
@@ -384,7 +375,7 @@ fn s10_4_a_crowd_at_rest_costs_no_time() {
     }
     let silent: Vec<Peer> = (0..50).map(|_| siege.server.dial()).collect();
     siege.expect_service();
-    siege.server.expect_rest();
+    siege.expect_rest();
     siege.expect_service();
     for peer in &mut idle {
         peer.expect_echo(b"still here");
@@ -404,7 +395,7 @@ fn s10_4_an_end_of_stream_that_waits_for_its_answer_costs_no_time() {
     // More than the sockets hold, and the end of the stream behind it: the server sits on the rest.
     peer.send(&frame(0x82, &payload)).finish();
     siege.expect_service();
-    siege.server.expect_rest();
+    siege.expect_rest();
     peer.expect(&unmasked(0x82, &payload)).expect_end();
     siege.expect_service().expect_welcome();
 }

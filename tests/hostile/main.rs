@@ -10,6 +10,8 @@
 
 #![allow(clippy::duplicate_mod, reason = "each script runs over both transports")]
 
+#[cfg(target_os = "linux")]
+mod neighbour;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod peer;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
