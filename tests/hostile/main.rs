@@ -10,6 +10,9 @@
 
 #![allow(clippy::duplicate_mod, reason = "each script runs over both transports")]
 
+#[path = "../dialects/client.rs"]
+#[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
+mod client;
 #[cfg(target_os = "linux")]
 mod neighbour;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]

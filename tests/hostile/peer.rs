@@ -149,6 +149,11 @@ impl Peer {
         }
     }
 
+    /// From now on the kernel holds little that was not read: the server is left with the rest.
+    pub fn narrow(&mut self) {
+        socket2::SockRef::from(self.stream.tcp()).set_recv_buffer_size(8 << 10).expect("a live socket");
+    }
+
     /// Says that no more will be written (a FIN, and before it a close_notify), and keeps reading.
     pub fn finish(&mut self) -> &mut Peer {
         self.stream.finish();

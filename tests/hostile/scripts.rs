@@ -2,8 +2,10 @@
 
 use crate::peer::Transport;
 
-mod close;
 #[cfg(target_os = "linux")] // measures the server through /proc, as others here do
+mod actions;
+mod close;
+#[cfg(target_os = "linux")]
 mod crowd;
 #[cfg(target_os = "linux")]
 mod deflate;
@@ -11,8 +13,12 @@ mod deflate;
 mod exhaustion;
 mod framing;
 mod handshake;
+#[cfg(target_os = "linux")]
+mod hoards;
 mod http;
 mod keepalive;
+#[cfg(target_os = "linux")]
+mod readers;
 mod utf8;
 
 /// What these scripts are spoken over.
