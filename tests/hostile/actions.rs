@@ -6,6 +6,10 @@ use crate::client::{hear, hear_json, join, open, open_actions, say};
 use crate::peer::{Peer, frame, masked};
 use crate::siege::Siege;
 
+/// Few actions, and no long wait for those who flood to answer their Close.
+const RATE: [&str; 6] =
+    ["--actions-per-second-max", "10", "--actions-burst-max", "10", "--closing-ms-max", "300"];
+
 /// Each of the objects is one action of a message, sent often.
 fn array_of(object: &str, times: usize) -> String {
     format!("[{}]", vec![object; times].join(","))
@@ -146,8 +150,7 @@ fn text_that_is_no_utf8_is_1007_wherever_it_is_split() {
 
 #[test]
 fn a_flood_of_actions_is_refused_and_ends_in_1008() {
-    let rate = ["--actions-per-second-max", "10", "--actions-burst-max", "10"];
-    let mut siege = Siege::begin(OVER, &rate);
+    let mut siege = Siege::begin(OVER, &RATE);
     for action in [
         r#"{"action":"join_channel","channel_name":"c"}"#,
         r#"{"action":"list_channels"}"#,
@@ -176,8 +179,7 @@ fn a_flood_of_actions_is_refused_and_ends_in_1008() {
 
 #[test]
 fn a_flood_of_what_cannot_be_read_ends_in_1008_in_every_dialect_of_json() {
-    let rate = ["--actions-per-second-max", "10", "--actions-burst-max", "10"];
-    let mut siege = Siege::begin(OVER, &rate);
+    let mut siege = Siege::begin(OVER, &RATE);
     for path in ["/actions", "/envelope", "/chat"] {
         let mut peer = open(&siege.server, path);
         let sender = peer.send_apart(frame(0x81, b"{").repeat(20_000));
