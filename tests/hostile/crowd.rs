@@ -2,8 +2,8 @@
 
 use super::OVER;
 use crate::peer::{Peer, Transport, UPGRADE, frame};
-use crate::server::{Server, wait_until};
-use crate::siege::{Siege, expect_turned_away, welcome};
+use crate::server::Server;
+use crate::siege::{Siege, expect_turned_away};
 use std::time::Duration;
 
 #[test]
@@ -54,16 +54,33 @@ fn s10_4_refusals_that_nobody_reads_are_bounded_and_harm_nobody() {
 
 #[test]
 fn s10_4_an_address_past_its_limit_is_503() {
-    let server = Server::over(OVER, &["--connections-per-address-max", "3"]);
-    let mut peers: Vec<Peer> = (0..3).map(|_| server.open()).collect();
-    for _ in 0..10 {
-        expect_turned_away(OVER, server.dial());
+    // The neighbour is of the same address.
+    let mut siege = Siege::begin(OVER, &["--connections-per-address-max", "4"]);
+    let mut peers: Vec<Peer> = (0..3).map(|_| siege.server.open()).collect();
+    for _ in 0..200 {
+        expect_turned_away(OVER, siege.server.dial());
     }
+    siege.expect_service();
     for peer in &mut peers {
         peer.expect_echo(b"still here");
     }
     peers.pop().expect("three of them").send(b"\x88\x80\0\0\0\0").expect(b"\x88\0").expect_end();
-    wait_until("the place is free again", || welcome(&server));
+    siege.expect_recovery();
+}
+
+#[test]
+fn s10_4_who_connects_again_and_again_leaves_nothing() {
+    let mut siege = Siege::begin(OVER, &["--linger-ms-max", "300"]);
+    for n in 0..300_u32 {
+        let mut peer = siege.server.open();
+        peer.expect_echo(&n.to_be_bytes());
+        match n % 3 {
+            0 => peer.send(b"\x88\x80\0\0\0\0").expect(b"\x88\0").expect_end(),
+            1 => peer.reset(),
+            _ => drop(peer),
+        }
+    }
+    siege.expect_service().expect_descriptors_back().expect_recovery();
 }
 
 #[test]

@@ -123,14 +123,7 @@ fn s8_many_small_messages_that_become_large_keep_nobody_waiting_for_long() {
 #[test]
 fn s7_2_1_a_flood_of_what_does_not_shrink_leaves_the_server_alive() {
     let mut siege = Siege::begin(OVER, &[]);
-    let mut state = 1_u32;
-    let mut next = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 11) as u8
-    };
-    let noise: Vec<u8> = (0..5_000).map(&mut next).collect();
+    let noise = noise(1, 5_000);
     let mut peer = open(&siege.server);
     for _ in 0..200 {
         peer.expect_echo(&noise);
@@ -138,4 +131,128 @@ fn s7_2_1_a_flood_of_what_does_not_shrink_leaves_the_server_alive() {
     peer.send(&frame(0x81, &[b'a'; 1_000]));
     assert!(peer.expect_compressed_frame().payload.len() < 50);
     siege.expect_service().expect_recovery();
+}
+
+// What is agreed to.
+
+/// A connection that offered this, and what it was answered.
+fn offering(server: &Server, offer: &str) -> (Peer, Option<String>) {
+    let line = format!("Sec-WebSocket-Extensions: {offer}\r\n\r\n");
+    let mut peer = server.dial();
+    let head = peer.send(&[&UPGRADE[..UPGRADE.len() - 2], line.as_bytes()].concat()).expect_head();
+    assert_eq!(head.status, 101);
+    (peer, head.field("Sec-WebSocket-Extensions").map(str::to_owned))
+}
+
+fn compressed(compressor: &mut Compressor, payload: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; payload.len() + 1_000];
+    let n = compressor.compress(payload, &mut out).expect("there is room");
+    out.truncate(n);
+    out
+}
+
+/// Bytes that do not shrink, for a seed.
+fn noise(seed: u32, len: usize) -> Vec<u8> {
+    let mut state = seed;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state >> 11) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+#[test]
+fn s7_1_1_contexts_past_their_budget_are_not_granted() {
+    let mut siege = Siege::begin(OVER, &["--deflate-context-bytes-max", "4MiB"]);
+    let mut answers: Vec<_> = (0..100).map(|_| offering(&siege.server, "permessage-deflate")).collect();
+    let granted = answers
+        .iter()
+        .filter(|(_, answer)| {
+            !answer.as_ref().is_some_and(|text| text.contains("server_no_context_takeover"))
+        })
+        .count();
+    assert!((5..=20).contains(&granted), "{granted} of 100 have contexts of their own in 4 MiB");
+    for (peer, _) in &mut answers {
+        peer.send(&frame(0xc1, HELLO)).expect(b"\x81\x05Hello");
+        peer.send(&frame(0x81, &[b'a'; 1_000])).expect_compressed_frame();
+    }
+    siege.expect_service();
+    drop(answers);
+    siege.expect_descriptors_back();
+    // What was given back is granted again.
+    let (_again, answer) = offering(&siege.server, "permessage-deflate");
+    assert_eq!(answer.as_deref(), Some("permessage-deflate"));
+    siege.expect_recovery();
+}
+
+#[test]
+fn s6_a_flood_of_compressed_messages_that_nobody_agreed_to_is_1002() {
+    let mut siege = Siege::begin(OVER, &["--no-deflate"]);
+    let flood = frame(0xc2, &bomb(1)).repeat(100);
+    for _ in 0..50 {
+        let (mut peer, answer) = offering(&siege.server, "permessage-deflate");
+        assert_eq!(answer, None);
+        peer.send_regardless(&flood).expect_fault(1002);
+    }
+    siege.expect_service().expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s7_2_1_a_flood_at_the_threshold_keeps_nobody_waiting() {
+    let mut siege = Siege::begin(OVER, &[]);
+    let mut peers: Vec<Peer> = (0..4).map(|_| open(&siege.server)).collect();
+    let (below, at) = (frame(0x82, &[b't'; 255]), frame(0x82, &[b't'; 256]));
+    let senders: Vec<_> =
+        peers.iter_mut().map(|peer| peer.send_apart([&below[..], &at].concat().repeat(1_000))).collect();
+    for peer in &mut peers {
+        for _ in 0..1_000 {
+            assert_eq!(peer.expect_frame().payload.len(), 255);
+            assert!(peer.expect_compressed_frame().payload.len() < 100);
+        }
+    }
+    senders.into_iter().for_each(|sender| sender.join().expect("no panic").expect("all is taken"));
+    siege.expect_recovery();
+}
+
+#[test]
+fn s7_1_2_windows_of_every_size_are_asked_for_and_cost_no_more() {
+    let flags = ["--deflate-window-bits-max", "10", "--deflate-context-bytes-max", "2MiB"];
+    let mut siege = Siege::begin(OVER, &flags);
+    let mut peers = Vec::new();
+    for bits in (9..=15).cycle().take(70) {
+        let (mut peer, answer) =
+            offering(&siege.server, &format!("permessage-deflate; server_max_window_bits={bits}"));
+        let answer = answer.expect("it is agreed to");
+        let window = format!("server_max_window_bits={}", 10.min(bits));
+        assert!(answer.contains(&window), "{window}: {answer}");
+        peer.send(&frame(0x82, &[b'w'; 5_000])).expect_compressed_frame();
+        peers.push(peer);
+    }
+    siege.expect_service();
+    drop(peers);
+    siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s7_1_2_2_what_refers_back_beyond_its_window_harms_nobody() {
+    let mut siege = Siege::begin(OVER, &["--deflate-peer-window-bits-max", "9"]);
+    let far = noise(7, 5_000).repeat(2);
+    for _ in 0..50 {
+        let (mut peer, answer) = offering(&siege.server, "permessage-deflate; client_max_window_bits");
+        let answer = answer.expect("it is agreed to");
+        assert!(answer.contains("client_max_window_bits=9"), "{answer}");
+        // Further back than agreed, and inside the message: there is nothing to be mistaken about.
+        let mut compressor = Compressor::new(9, 15);
+        let first = compressed(&mut compressor, &far);
+        assert!(first.len() < 6_000, "it does refer back");
+        let echo = peer.send(&frame(0xc2, &first)).expect_compressed_frame();
+        assert!((5_000..6_000).contains(&echo.payload.len()), "{}", echo.payload.len());
+        // To the message before, of which nothing is kept.
+        let second = compressed(&mut compressor, &far[..5_000]);
+        assert!(second.len() < 1_000, "it does refer back");
+        peer.send(&frame(0xc2, &second)).expect_fault(1007);
+    }
+    siege.expect_service().expect_descriptors_back().expect_recovery();
 }

@@ -329,6 +329,18 @@ fn s10_4_megabytes_behind_no_head_cost_nothing() {
 }
 
 #[test]
+fn s10_4_heads_of_many_lines_are_431_and_cost_nothing() {
+    let mut siege = Siege::begin(OVER, &[]);
+    for lines in [101, 1_000, 100_000] {
+        for _ in 0..20 {
+            let head = [&UPGRADE[..UPGRADE.len() - 2], &b"A: b\r\n".repeat(lines - 5), b"\r\n"].concat();
+            siege.server.dial().send_regardless(&head).expect_refusal(&[431]);
+        }
+    }
+    siege.expect_service().expect_descriptors_back().expect_recovery();
+}
+
+#[test]
 fn s10_4_empty_lines_without_end_are_not_read_forever() {
     let mut siege = Siege::begin(OVER, &["--handshake-ms-max", "500", "--linger-ms-max", "300"]);
     let mut peer = siege.server.dial();
@@ -385,6 +397,39 @@ fn s10_4_a_crowd_at_rest_costs_no_time() {
     }
     drop((idle, inside, silent));
     siege.expect_descriptors_back().expect_recovery();
+}
+
+#[test]
+fn s5_5_2_a_silent_crowd_is_asked_once_and_given_up() {
+    let mut siege = Siege::begin(OVER, &["--ping-after-ms", "500", "--pong-within-ms", "500"]);
+    let mut silent: Vec<Peer> = (0..200).map(|_| siege.server.open()).collect();
+    siege.expect_descriptors_back();
+    for peer in &mut silent {
+        let ping = peer.expect_frame();
+        assert_eq!(ping.first, 0x89);
+        let rest = peer.expect_cut();
+        assert!(!rest.contains(&0x89), "asked again: {}", rest.escape_ascii());
+    }
+    drop(silent);
+    siege.expect_recovery();
+}
+
+#[test]
+fn s10_4_a_crowd_of_unfinished_messages_is_1008() {
+    let flags = ["--message-idle-ms-max", "500", "--closing-ms-max", "500", "--linger-ms-max", "500"];
+    let mut siege = Siege::begin(OVER, &flags);
+    let mut halves: Vec<Peer> = (0..200).map(|_| siege.server.open()).collect();
+    for (i, peer) in halves.iter_mut().enumerate() {
+        let half = [b"\x01\x81\0\0\0\0a".as_slice(), b"\x82\x8a\0\0\0\0half", b"\x02\x80\0\0\0\0"][i % 3];
+        peer.send(half);
+    }
+    siege.expect_service();
+    for peer in &mut halves {
+        peer.expect_fault(1008);
+    }
+    siege.expect_descriptors_back();
+    drop(halves);
+    siege.expect_recovery();
 }
 
 #[test]

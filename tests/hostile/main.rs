@@ -13,13 +13,17 @@
 #[path = "../dialects/client.rs"]
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod client;
+#[cfg(target_os = "linux")] // measures the server through /proc, as what is below it does
+mod hellos;
+#[cfg(target_os = "linux")]
+mod limits;
 #[cfg(target_os = "linux")]
 mod neighbour;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod peer;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod server;
-#[cfg(target_os = "linux")] // measures the server through /proc
+#[cfg(target_os = "linux")]
 mod siege;
 #[path = "scripts.rs"]
 mod ws;

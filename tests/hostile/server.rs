@@ -108,6 +108,11 @@ impl Server {
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
     /// A connection on which nothing was said.
     #[track_caller]
     pub fn dial(&self) -> Peer {
