@@ -153,7 +153,8 @@ fn s5_5_2_after_a_close_nobody_is_pinged() {
 #[test]
 fn s5_5_2_a_peer_is_not_dropped_while_the_server_does_not_read_it() {
     let _alone = alone();
-    let flags = [&IMPATIENT[..], &["--outbox-stall-ms-max", "60000"]].concat();
+    // More patience than the others want: once the server reads it again, this test is to be given time by its machine.
+    let flags = ["--ping-after-ms", "300", "--pong-within-ms", "1200", "--outbox-stall-ms-max", "60000"];
     let server = Server::over(OVER, &flags);
     let mut slow = server.open();
     // 64 MiB of echo is more than sockets and outbox hold: the server stops reading.
