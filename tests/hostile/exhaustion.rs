@@ -271,7 +271,7 @@ fn s10_4_many_small_holders_together_stay_within_the_budget() {
 #[test]
 fn s10_4_memory_is_given_back_when_everybody_has_left() {
     let mut siege = Siege::begin(OVER, &["--pool-bytes-max", "1MiB"]);
-    let mut peers: Vec<Peer> = (0..16).map(|_| siege.server.open()).collect();
+    let mut peers: Vec<Peer> = (0..12).map(|_| siege.server.open()).collect();
     for peer in &mut peers {
         peer.send(&announced(0x82, 500_001)).send(&[0; 500_000]);
     }
