@@ -5,8 +5,10 @@ use crate::client::{NO_RATE, UsersFile, hear, join, open, open_actions, say};
 use crate::peer::{Peer, frame, unmasked};
 use crate::siege::Siege;
 
-/// Little room for each, so that what all of them hold is little, too.
-const NARROW: [&str; 4] = ["--outbox-bytes-soft", "64KiB", "--outbox-bytes-max", "128KiB"];
+/// Little room for each, so that what all of them hold is little, too; and time to read what the kernel holds, and the
+/// Close behind it.
+const NARROW: [&str; 6] =
+    ["--outbox-bytes-soft", "64KiB", "--outbox-bytes-max", "128KiB", "--closing-ms-max", "60000"];
 
 /// Behind what the kernel held comes a Close of 1013.
 #[track_caller]
