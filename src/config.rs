@@ -1,5 +1,9 @@
 //! Every setting: unit, default, cost, and what happens past it. A leaf that all layers may read.
 
+mod network;
+
+pub use network::{InvalidNetwork, Network};
+
 use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 /// What a server is made from.
@@ -14,16 +18,32 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 pub struct Config {
     /// Addresses to listen on, each as [`Listen`] reads it. At least one for `Server::bind`.
     pub listen: Vec<String>,
+    /// Which of `listen`, from 0, is for those who look after the server and for nobody else. Default none.
+    ///
+    /// Its connections, of which there may be 16 at a time, count neither in `Limits::connections_max` nor in those of an
+    /// address: whoever is to help a server that is full can connect. It is open while the server drains, unless its
+    /// address is shared (`reuse_port`), for then a successor answers there.
+    pub admin_listener: Option<u16>,
     /// Share TCP addresses with other processes of the same user that do so too (`SO_REUSEPORT`). Default false.
     ///
     /// The kernel spreads new connections over all of them. So a new process can take over: it binds, and the old one is
     /// told to `drain`, which loses no connection.
     pub reuse_port: bool,
-    /// Origins that may connect, each as a browser sends it (`https://example.com`). Default none: any may.
+    /// Origins that may connect, each as a browser sends it (`https://example.com`); `https://*.example.com` for all names
+    /// below one, `null` for pages in a sandbox or of files, which anybody's can be, `*` for any. Default none: any may.
     ///
+    /// Those that are not named here are strangers though they may connect: see `Context::trusts_origin`.
     /// With a list, a request from another page is refused with 403. One without an Origin is no page's, and
     /// passes: the list protects visitors of pages from pages, RFC 6455 §10.2.
     pub origins: Vec<String>,
+    /// Proxies that are believed when they say whom a connection is for. Default none.
+    ///
+    /// From them alone a header of the PROXY protocol is taken ([`Listen::Proxied`]; Unix-domain peers of such a listener
+    /// need not be named), and what [`Config::forwarded_header`] says. The address of whom they name is then that of the
+    /// connection, for limits per address, logs, and `Context::peer`; their own is not counted.
+    pub trusted_proxies: Vec<Network>,
+    /// Where a trusted proxy says for whom a request is. Default [`ForwardedHeader::Either`].
+    pub forwarded_header: ForwardedHeader,
     /// Subprotocols the server knows. The first one a client offers that is known is acknowledged.
     pub subprotocols: Vec<String>,
     /// Refuse (400) a client that offers subprotocols of which none is known. Default false: the first one
@@ -44,6 +64,23 @@ impl Config {
     pub fn new(address: impl Into<String>) -> Config {
         Config { listen: vec![address.into()], ..Config::default() }
     }
+}
+
+/// The header of a request in which proxies say whom they pass it on for.
+///
+/// Its rightmost address that is none of [`Config::trusted_proxies`] counts, because what stands left of it may be the
+/// client's own invention; where all are trusted, the leftmost. What is no address (`unknown`) ends the search, and so
+/// does what is malformed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, and `Forwarded` in a request that has none. Not where proxies write only `Forwarded`, for they
+    /// pass on what clients invent of the other.
+    #[default]
+    Either,
+    /// `X-Forwarded-For` alone.
+    XForwardedFor,
+    /// `Forwarded` alone, RFC 7239.
+    Forwarded,
 }
 
 /// Compression of messages: permessage-deflate, RFC 7692.
@@ -162,6 +199,10 @@ pub struct Limits {
     pub handshake_ms_max: u32,
     /// Longest closing handshake, from our Close until the peer's. Default 5,000 ms. Past it: TCP is dropped.
     pub closing_ms_max: u32,
+    /// Time over which a drain spreads its Closes, so that not all clients come back at once. Default 1,000 ms.
+    ///
+    /// 0: all are closed at once. What of it listeners take before is said with `Server::drain`; `closing_ms_max` follows.
+    pub drain_ms: u32,
     /// Longest wait for the peer to end TCP after we have, so that a reset does not eat our Close.
     /// Default 1,000 ms. Past it: the socket is dropped. Costs one descriptor for so long.
     pub linger_ms_max: u32,
@@ -194,8 +235,28 @@ pub struct Limits {
     pub connections_max: u32,
     /// Most connections accepted from one address at a time. Default 0: any number. Past it: 503.
     ///
-    /// Costs a table entry per address. Unix-domain peers have no address and are not counted.
+    /// Costs a table entry per address. All of an IPv6 /64 is one address; Unix-domain peers have none and are not
+    /// counted. Whoever comes by one of [`Config::trusted_proxies`] is counted under the address that this one names.
     pub connections_per_address_max: u32,
+    /// Connections that one address may begin in a second, and at once. Default 0: any number. Past it: 429 with
+    /// `Retry-After`, before a request is read; over TLS the connection is dropped, before a handshake costs anything.
+    ///
+    /// Addresses are told apart as for `connections_per_address_max`; those that come by a proxy are judged when their
+    /// request is whole, and each request that is no upgrade counts too. Costs a table entry of some 40 bytes per address
+    /// for a second or two, and never more than 65,536 of them: who comes beyond is let in.
+    pub handshakes_per_address_per_second_max: u32,
+    /// Frames that one accepted connection may send in a second, and at once. Default 0: any number. Past it: it is not
+    /// read until it may go on, so that TCP holds it up, and nothing is lost.
+    ///
+    /// Counts what costs: each fragment, Ping and Pong too. What one read brings is handled before it is judged, which is at
+    /// most six bytes (256 at least) for each frame allowed; over TLS, two records. Costs 16 bytes per connection, and
+    /// nothing where neither this nor the next is set.
+    pub messages_per_second_max: u32,
+    /// Bytes that one accepted connection may send in a second, and at once. Default 0: any number. Past it: as with
+    /// `messages_per_second_max`.
+    ///
+    /// Counts frames as they come, headers included, and what a compressed message inflates to as well.
+    pub bytes_per_second_max: u32,
     /// Budget for all partial messages and outboxes together, in bytes. Default 0: a quarter of memory.
     /// Past it the connection that holds most is closed with 1013, then the next.
     pub buffered_bytes_max: u64,
@@ -224,6 +285,7 @@ impl Default for Limits {
             headers_max: 100,
             handshake_ms_max: 10_000,
             closing_ms_max: 5_000,
+            drain_ms: 1_000,
             linger_ms_max: 1_000,
             read_bytes_max: 256 << 10,
             outbox_bytes_soft: 256 << 10,
@@ -232,6 +294,9 @@ impl Default for Limits {
             control_bytes_reserve: 4 << 10,
             connections_max: 0,
             connections_per_address_max: 0,
+            handshakes_per_address_per_second_max: 0,
+            messages_per_second_max: 0,
+            bytes_per_second_max: 0,
             buffered_bytes_max: 0,
             pool_bytes_max: 16 << 20,
             deflate_context_bytes_max: 0,
@@ -242,6 +307,16 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// These, for a server that runs with `running`: what its buffers and books were made for stays.
+    pub(crate) fn in_place_of(self, running: &Limits) -> Limits {
+        Limits {
+            read_bytes_max: running.read_bytes_max,
+            remote_commands_max: running.remote_commands_max,
+            connections_per_address_max: running.connections_per_address_max,
+            ..self.clamped()
+        }
+    }
+
     /// Checks that the limits make sense on their own and together.
     ///
     /// # Errors
@@ -406,7 +481,8 @@ impl Default for Keepalive {
     }
 }
 
-/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`; `tls:host:port` or `tls:[v6]:port` for TLS.
+/// An address to listen on: `host:port`, `[v6]:port` or `unix:PATH`; `tls:host:port` or `tls:[v6]:port` for TLS; with
+/// `proxy:` in front of any of these for proxies that speak the PROXY protocol.
 ///
 /// ```
 /// use sockeye::Listen;
@@ -425,6 +501,14 @@ pub enum Listen {
     TlsIp(SocketAddr),
     /// The same, for a host name and port.
     TlsName(String),
+    /// One of those, where each connection begins with a header of the PROXY protocol (version 1 of up to 107 bytes, or 2
+    /// of up to 536), in front of TLS where that is spoken. Needs the feature `proxy`.
+    ///
+    /// What the header says is believed: from [`Config::trusted_proxies`], and from whoever can connect to a Unix-domain
+    /// socket. Anybody else is dropped before a byte is read, and so is one whose header is malformed or takes longer than
+    /// `Limits::handshake_ms_max`; the handler hears of it, `Handler::on_turned_away`. LOCAL, UNKNOWN and what is no IP
+    /// address leave the peer's own address as it is.
+    Proxied(Box<Listen>),
 }
 
 impl FromStr for Listen {
@@ -432,6 +516,12 @@ impl FromStr for Listen {
 
     fn from_str(text: &str) -> Result<Listen, InvalidListen> {
         let invalid = || InvalidListen(text.to_owned());
+        if let Some(inner) = text.strip_prefix("proxy:") {
+            return match inner.parse() {
+                Err(_) | Ok(Listen::Proxied(_)) => Err(invalid()),
+                Ok(inner) => Ok(Listen::Proxied(Box::new(inner))),
+            };
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(invalid()) } else { Ok(Listen::Unix(path.into())) };
         }
@@ -458,7 +548,8 @@ impl fmt::Display for InvalidListen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH; before it tls: for TLS",
+            "'{}' is no address: give HOST:PORT, [IPV6]:PORT or unix:PATH; before it tls: for TLS, and before \
+             that proxy: where proxies come with the PROXY protocol",
             self.0
         )
     }

@@ -25,6 +25,11 @@ pub enum Error {
         /// The address, as configured.
         address: String,
     },
+    /// An address is for proxies that speak the PROXY protocol, which is not built in.
+    NoProxy {
+        /// The address, as configured.
+        address: String,
+    },
     /// The event loop failed.
     Loop(io::Error),
 }
@@ -50,6 +55,9 @@ impl fmt::Display for Error {
                 f,
                 "cannot listen on {address}: TLS needs a certificate and its key (Server::bind_tls, feature tls)"
             ),
+            Error::NoProxy { address } => {
+                write!(f, "cannot listen on {address}: the PROXY protocol is not built in (feature proxy)")
+            }
             Error::Loop(source) => write!(f, "the event loop failed: {source}"),
         }
     }
@@ -60,7 +68,7 @@ impl std::error::Error for Error {
         match self {
             Error::Limit(error) => Some(error),
             Error::Listen(error) => Some(error),
-            Error::NoAddress | Error::NoTls { .. } => None,
+            Error::NoAddress | Error::NoTls { .. } | Error::NoProxy { .. } => None,
             Error::Bind { source, .. } | Error::Loop(source) => Some(source),
         }
     }

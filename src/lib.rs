@@ -76,14 +76,18 @@ pub mod net;
 pub mod time;
 pub mod wire;
 
-pub use config::{ActionLimits, Config, Deflate, InvalidLimit, InvalidListen, Keepalive, Limits, Listen};
+pub use config::{
+    ActionLimits, Config, Deflate, ForwardedHeader, InvalidLimit, InvalidListen, InvalidNetwork, Keepalive,
+    Limits, Listen, Network,
+};
 pub use conn::{
     ClientRequest, Commons, Connection, ConnectionState, Ending, Expired, Fault, Head, Incoming, Input,
     Message, Role, Step, Upgrade,
 };
 pub use engine::{
-    Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Endpoint, Engine, Fanout, Handler,
-    Lost, PeerInfo, Prepared, Sent, Transmit,
+    Answer, Cause, Closed, Command, ConnId, Context, Dial, DialError, Dials, Drops, Endpoint, Engine, Fanout,
+    Gauges, Handler, Handshakes, Histogram, InvalidConnId, Lost, PeerInfo, Prepared, Queues, Refused, Sent,
+    Statistics, Traffic, Transmit, TurnedAway,
 };
 pub use error::Error;
 #[cfg(feature = "tls")]

@@ -9,8 +9,12 @@ mod duo;
 mod closing;
 #[path = "rfc6455/dialling.rs"]
 mod dialling;
+#[path = "rfc6455/draining.rs"]
+mod draining;
 #[path = "rfc6455/echo.rs"]
 mod echo;
+#[path = "rfc6455/edge.rs"]
+mod edge;
 #[path = "rfc6455/engine.rs"]
 mod engine;
 #[path = "rfc6455/framing.rs"]
@@ -27,3 +31,7 @@ mod limits;
 mod panicking;
 #[path = "rfc6455/pressure.rs"]
 mod pressure;
+#[path = "rfc6455/reload.rs"]
+mod reload;
+#[path = "rfc6455/statistics.rs"]
+mod statistics;

@@ -3,6 +3,7 @@
 mod autobahn;
 mod bench;
 mod connect;
+mod health;
 mod manual;
 mod serve;
 mod text;
@@ -40,6 +41,8 @@ enum Tool {
     Autobahn(autobahn::Arguments),
     /// Measure a WebSocket server under load
     Bench(Box<bench::Arguments>),
+    /// Ask a running server whether it is well: for health checks of containers
+    Health(health::Arguments),
     /// Say what is wrong with a file of settings, without serving
     CheckConfig(serve::CheckArguments),
     /// Write what a shell needs to complete arguments
@@ -67,6 +70,7 @@ pub fn main() -> ExitCode {
         Some(Tool::Connect(arguments)) => connect::run(&arguments),
         Some(Tool::Autobahn(arguments)) => autobahn::run(&arguments),
         Some(Tool::Bench(arguments)) => bench::run(&arguments),
+        Some(Tool::Health(arguments)) => health::run(&arguments),
         Some(Tool::CheckConfig(arguments)) => serve::check(&arguments),
         Some(Tool::Completions(arguments)) => manual::complete(&arguments),
         Some(Tool::Man(arguments)) => manual::man(&arguments),

@@ -127,6 +127,11 @@ impl Pool {
         Pool { classes: Default::default(), idle_bytes: 0, idle_bytes_max, held_bytes: 0 }
     }
 
+    /// Buffers above it go as others come back.
+    pub(crate) fn set_idle_bytes_max(&mut self, idle_bytes_max: usize) {
+        self.idle_bytes_max = idle_bytes_max;
+    }
+
     /// Bytes of all blocks that are out.
     #[inline]
     pub(crate) fn held_bytes(&self) -> usize {

@@ -91,6 +91,11 @@ impl Codecs {
         }
     }
 
+    /// Whoever has contexts keeps them.
+    pub(super) fn set_context_bytes_max(&mut self, context_bytes_max: u64) {
+        self.context_bytes_max = context_bytes_max;
+    }
+
     /// What a server answers to an offer, and what that means; `None` declines it. RFC 7692 §7.1
     pub(super) fn answer(&self, offer: &DeflateParameters) -> Option<(DeflateParameters, Agreed)> {
         let (ours, theirs) = (self.settings.window_bits_max, self.settings.peer_window_bits_max);
@@ -187,6 +192,11 @@ impl Codecs {
 
     fn contexts(&mut self, place: u32) -> &mut Contexts {
         self.contexts[place as usize].as_mut().expect("a connection keeps its contexts until it frees them")
+    }
+
+    /// Connections that have contexts of their own, and bytes that are reserved for these.
+    pub(crate) fn contexts_in_use(&self) -> (usize, u64) {
+        (self.contexts.len() - self.free.len(), self.context_bytes)
     }
 
     /// Whether messages of `len` bytes are compressed, where that was agreed.
@@ -302,7 +312,7 @@ impl Connection {
     /// `payload` may be sent on as it is: it is smaller, and every inflater can read it on its own.
     pub(super) fn inflate(&mut self, payload: &[u8], commons: &mut Commons) -> Result<bool, Fault> {
         debug_assert!(self.buffer.is_empty());
-        let Commons { codecs, pool, limits, .. } = commons;
+        let Commons { codecs, pool, limits, received, .. } = commons;
         let keeps_context = self.flags.has(PEER_CONTEXT);
         let inflater = match self.contexts().filter(|_| keeps_context) {
             Some(place) => &mut codecs.contexts(place).inflater,
@@ -333,6 +343,7 @@ impl Connection {
         };
         match ended {
             Ok(len) => {
+                received.inflated_bytes += len as u64;
                 let stands_alone = !keeps_context && !inflation.has_final_block();
                 self.buffer = block;
                 self.filled = (MESSAGE_HEADROOM + len) as u32;

@@ -122,7 +122,17 @@ pub struct Commons {
     pub(crate) keepalive: Keepalive,
     pub(crate) pool: Pool,
     pub(crate) codecs: Codecs,
+    pub(crate) received: Received,
     entropy: Entropy,
+}
+
+/// What came from all peers, for whoever counts one's share as a difference.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Received {
+    /// Frames of any kind, as soon as their header is whole.
+    pub(crate) frames: u64,
+    /// What compressed messages were inflated to.
+    pub(crate) inflated_bytes: u64,
 }
 
 impl Commons {
@@ -135,8 +145,17 @@ impl Commons {
             keepalive: config.keepalive,
             pool: Pool::new(config.limits.pool_bytes_max as usize),
             codecs: Codecs::new(config.deflate, config.limits.deflate_context_bytes_max),
+            received: Received::default(),
             entropy: Entropy { fill: entropy, block: Vec::new(), used: 0, block_bytes: ENTROPY_BYTES },
         }
+    }
+
+    /// Other limits and timers from now on; see `Server::set_limits`.
+    pub(crate) fn set_limits(&mut self, limits: Limits, keepalive: Keepalive) {
+        self.limits = limits.in_place_of(&self.limits);
+        self.keepalive = keepalive;
+        self.pool.set_idle_bytes_max(self.limits.pool_bytes_max as usize);
+        self.codecs.set_context_bytes_max(self.limits.deflate_context_bytes_max);
     }
 
     /// The limits in force.

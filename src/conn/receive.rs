@@ -115,11 +115,11 @@ impl Connection {
         }
     }
 
-    /// The peer shows life; whether it had been asked for it, so that its next deadline is an earlier one.
+    /// The peer shows life; when it was asked for it, if it was, so that its next deadline is an earlier one.
     #[inline]
-    pub(crate) fn heard(&mut self, now: Now) -> bool {
-        self.heard_at = Stamp::at(now.tick);
-        self.flags.replace(PINGED, false)
+    pub(crate) fn heard(&mut self, now: Now) -> Option<Stamp> {
+        let pinged_at = std::mem::replace(&mut self.heard_at, Stamp::at(now.tick));
+        self.flags.replace(PINGED, false).then_some(pinged_at)
     }
 
     /// The message of a step, checked to be UTF-8 where it is text.
@@ -326,7 +326,10 @@ impl Connection {
             if opcode.is_control() {
                 let len = len as usize; // at most 125, by check_lead
                 match self.take_control(opcode, end, len, input) {
-                    Some(step) => return step,
+                    Some(step) => {
+                        commons.received.frames += 1;
+                        return step;
+                    }
                     None => return Ok(self.keep(now, input, commons)),
                 }
             }
@@ -335,6 +338,7 @@ impl Connection {
             let Some((key, header)) = self.masking_key(bytes, end) else {
                 return Ok(self.keep(now, input, commons));
             };
+            commons.received.frames += 1;
             let fin = first & frame::FIN != 0;
             let whole = fin && self.message.is_none() && bytes.len() - header >= len as usize;
             input.take(header);

@@ -146,7 +146,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn panicked(&mut self, turn: u32, payload: Box<dyn Any + Send>) {
-        self.panics += 1;
+        self.statistics.panics += 1;
         // The hook has reported it. A payload of the handler's own type may panic once more when it is dropped.
         if !payload.is::<&str>() && !payload.is::<String>() {
             std::mem::forget(payload);

@@ -2,11 +2,13 @@
 
 use super::{ConnId, Core, Dial, Fanout, PeerInfo, Sent, peers::flag, sending::Shared};
 use crate::{
+    config::Limits,
     conn::{Input, Message},
     time::Now,
     wire::{
         close::CloseCode,
         frame::{HeaderBytes, Opcode},
+        http_request::RequestHead,
     },
 };
 
@@ -100,13 +102,14 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
+            self.core.statistics.sent.count(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)
     }
 
     fn queue(&mut self, id: ConnId, message: Message<'_>) -> Sent {
-        let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
+        let Some(index) = self.core.peers.find(id) else { return self.core.has_ended() };
         if self.turn == index {
             self.settle_reply_of(index);
         } else {
@@ -161,7 +164,7 @@ impl Context<'_> {
                     self.hears_others(index);
                     self.core.send_shared(self.now, index, &mut shared, message)
                 }
-                None => Sent::Refused,
+                None => self.core.has_ended(),
             });
         }
         self.core.end_shared();
@@ -287,6 +290,20 @@ impl Context<'_> {
         self.core.peers.find(id).map(|index| self.core.peers.info(index))
     }
 
+    /// Whether cookies, and whatever else a browser adds to a request by itself, may say in `head` who somebody is: no page
+    /// of another site had them sent. So it is where there is no Origin, as no browser sends a handshake; where that is of
+    /// the host and port that were asked for; and where [`Config::origins`](crate::Config) names it, other than as `*` or
+    /// `null`, which are anybody's. RFC 6455 §10.2
+    pub fn trusts_origin(&self, head: &RequestHead<'_>) -> bool {
+        self.core.trusts_origin(head)
+    }
+
+    /// Whether the address of `id` is one that a proxy named, of [`Config::trusted_proxies`](crate::Config): by the PROXY
+    /// protocol, or in a header of the request.
+    pub fn is_proxied(&self, id: ConnId) -> bool {
+        self.core.peers.find(id).is_some_and(|index| self.core.peers.is_proxied(index))
+    }
+
     /// When this wake of the loop began.
     pub fn now(&self) -> Now {
         self.now
@@ -303,9 +320,47 @@ impl Context<'_> {
         self.core.peers.len()
     }
 
+    /// How many more connections are let in now: what is left of `Limits::connections_max`, or `u32::MAX` without that.
+    pub fn connections_left(&self) -> u32 {
+        self.core.connections_left()
+    }
+
+    /// The connection that has this place in tables ([`ConnId::index`]), if it is open. So all can be looked through, some
+    /// at a time; the places end at [`Context::connections_end`].
+    pub fn connection_at(&self, index: usize) -> Option<ConnId> {
+        let index = u32::try_from(index).ok()?;
+        (self.core.peers.is_occupied(index) && self.core.is_open(index)).then(|| self.core.peers.id(index))
+    }
+
+    /// One past the last place of a connection.
+    pub fn connections_end(&self) -> usize {
+        self.core.peers.end() as usize
+    }
+
+    /// Bytes that all partial messages and outboxes hold: what `Limits::buffered_bytes_max` bounds.
+    pub fn held_bytes(&self) -> u64 {
+        self.core.commons.pool.held_bytes() as u64
+    }
+
+    /// The bounds in force: where a server resolves a 0, as it does for `connections_max` and `buffered_bytes_max`, what it
+    /// came to.
+    pub fn limits(&self) -> &Limits {
+        &self.core.commons.limits
+    }
+
     /// Stops the server: every connection is closed with 1001, and `Server::run` returns when all have answered.
     pub fn shutdown(&mut self) {
         self.core.commands.push_back(super::Command::Shutdown);
+    }
+
+    /// Drains the server: as `Server::drain`, within [`Limits::drain_ms`](crate::Limits).
+    pub fn drain(&mut self) {
+        self.core.commands.push_back(super::Command::Drain);
+    }
+
+    /// Whether the server drains or stops: who connects only now is better served elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining()
     }
 
     /// From now on frames of others go out with this peer's own, in one write and in their order.

@@ -3,15 +3,19 @@
 
 use super::{
     Command, ConnId, DialError, Fanout, PeerInfo,
+    addresses::Addresses,
     calls::Unwound,
     dial::Dialling,
+    drain::Drain,
     peers::{Peers, flag},
+    statistics::Statistics,
+    throttle::Throttle,
     timers::Wheel,
     topics::Topics,
 };
 use crate::{
-    config::Config,
-    conn::{Buffer, Commons, Connection, Ending, Fault, Role},
+    config::{Config, Keepalive, Limits},
+    conn::{Buffer, Commons, Connection, ConnectionState, Ending, Fault, Role},
     time::{Now, Stamp, Tick},
     wire::{
         close::CloseCode,
@@ -20,10 +24,7 @@ use crate::{
         http_request::RequestHead,
     },
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    net::IpAddr,
-};
+use std::collections::{HashMap, VecDeque};
 
 pub(super) struct Core {
     pub(super) commons: Commons,
@@ -38,10 +39,15 @@ pub(super) struct Core {
     pub(super) tick_ms: u32,
     pub(super) next_tick: Option<Tick>,
     pub(super) stopping: bool,
+    pub(super) drain: Drain,
     /// Where those are to lead that were dialled and are not connected.
     pub(super) dialling: HashMap<u32, Dialling>,
     /// Connections that are held only to be told that there are too many.
     pub(super) refused: usize,
+    /// Whose connections are beside the limits.
+    admin_listener: Option<u16>,
+    /// How many of these there are.
+    admins: usize,
     dirty: VecDeque<u32>,
     /// How many of these are written to before [`Core::next_dirty`] says that it is enough.
     round: usize,
@@ -54,13 +60,13 @@ pub(super) struct Core {
     /// Of a message for many, what was compressed when the log was full, by its window.
     pub(super) shared_kept: Vec<(usize, Buffer)>,
     pub(super) unwound: Unwound,
-    /// Calls of the handler that panicked.
-    pub(super) panics: u64,
+    pub(super) statistics: Statistics,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
     pub(super) pongs: HashMap<u32, Vec<u8>>,
-    per_address: HashMap<IpAddr, u32>,
-    origins: Vec<String>,
+    addresses: Addresses,
+    pub(super) throttle: Option<Box<Throttle>>,
+    pub(super) origins: Vec<String>,
     subprotocols: Vec<String>,
     subprotocols_strict: bool,
 }
@@ -78,6 +84,8 @@ pub(super) enum Doom {
 
 /// Connections above the limit that may linger at a time.
 const REFUSED_MAX: usize = 32;
+/// Connections by [`Config::admin_listener`] at a time.
+const ADMINS_MAX: usize = 16;
 /// A queue of so many bytes is let go out though its connection is failed for the budget.
 const SPARED_BYTES: usize = 16 << 10;
 
@@ -93,20 +101,24 @@ impl Core {
             scratch: Vec::new(),
             shared_kept: Vec::new(),
             unwound: Unwound::No,
-            panics: 0,
+            statistics: Statistics::new(),
             commands: VecDeque::new(),
             dialling: HashMap::new(),
             tick_ms: config.tick_ms,
             next_tick: (config.tick_ms > 0).then(|| Tick::ZERO.after(config.tick_ms)),
             stopping: false,
+            drain: Drain::No,
             refused: 0,
+            admin_listener: config.admin_listener,
+            admins: 0,
             dirty: VecDeque::new(),
             round: usize::MAX,
             transmitted_bytes: 0,
             pressing: false,
             doomed: Vec::new(),
             pongs: HashMap::new(),
-            per_address: HashMap::new(),
+            addresses: Addresses::new(config),
+            throttle: Throttle::new(&config.limits),
             origins: config.origins.clone(),
             subprotocols: config.subprotocols.clone(),
             subprotocols_strict: config.subprotocols_strict,
@@ -115,53 +127,92 @@ impl Core {
 
     // ------------------------------------------------------------------ coming and going
 
-    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
-        let refusal = self.refusal_for(&info);
+    /// A connection came; with it, why it is to be refused at once, if it is.
+    pub(super) fn accept(&mut self, now: Now, info: PeerInfo) -> (ConnId, Option<Refusal>) {
+        self.statistics.accepted += 1;
+        let refusal = self.refusal_for(now, &info);
         let id = self.peers.insert(Connection::server(now, &mut self.commons), info);
         self.schedule(now, id.index);
-        if let Some(refusal) = refusal {
-            self.refused += 1;
-            self.peers[id.index].flags.set(flag::REFUSED, true);
-            self.refuse(now, id.index, &refusal);
-        } else if let Some(address) = self.counted(&info) {
-            *self.per_address.entry(address).or_insert(0) += 1;
+        if let Some(throttle) = &mut self.throttle {
+            throttle.begin(id.index);
         }
-        id
+        if refusal.is_some() {
+            self.is_too_many(id.index);
+        } else if self.is_admin(&info) {
+            self.admins += 1;
+        }
+        (id, refusal)
     }
 
-    /// Why a connection from there is not wanted now.
-    fn refusal_for(&self, info: &PeerInfo) -> Option<Refusal> {
-        let per_address = self.commons.limits.connections_per_address_max;
-        let same = self.counted(info).and_then(|address| self.per_address.get(&address));
+    /// One that is too many, of them all or of its address, is held only to be told so.
+    fn is_too_many(&mut self, index: u32) {
+        self.refused += 1;
+        self.peers[index].flags.set(flag::REFUSED, true);
+    }
+
+    /// Why a connection from there is not wanted now; if it is, it is counted.
+    fn refusal_for(&mut self, now: Now, info: &PeerInfo) -> Option<Refusal> {
         if self.stopping {
             Some(Refusal::Unavailable("the server is stopping"))
+        } else if self.is_admin(info) {
+            let is_full = self.admins >= ADMINS_MAX;
+            is_full.then_some(Refusal::Unavailable("as many administer the server as may"))
         } else if self.is_full() {
             Some(Refusal::Unavailable("the server has as many connections as it may have"))
-        } else if same.is_some_and(|&count| count >= per_address) {
-            Some(Refusal::Unavailable("this address has as many connections as it may have"))
         } else {
-            None
+            self.addresses.admit(now.tick, info).err()
         }
+    }
+
+    pub(super) fn trusts(&self, info: &PeerInfo) -> bool {
+        self.addresses.trusts(info)
     }
 
     /// Whether there are as many connections as there may be.
     pub(super) fn is_full(&self) -> bool {
-        let limit = self.commons.limits.connections_max as usize;
-        limit > 0 && self.peers.len() - self.refused >= limit
+        self.connections_left() == 0
     }
 
-    /// The address to count a peer under, where addresses are counted.
-    fn counted(&self, info: &PeerInfo) -> Option<IpAddr> {
-        let limited = self.commons.limits.connections_per_address_max > 0;
-        info.address.filter(|_| limited).map(|address| address.ip().to_canonical())
+    /// How many more there may be.
+    pub(super) fn connections_left(&self) -> u32 {
+        match self.commons.limits.connections_max {
+            0 => u32::MAX,
+            limit => limit.saturating_sub((self.peers.len() - self.refused - self.admins) as u32),
+        }
+    }
+
+    /// Whether it came by the listener of those who look after the server.
+    fn is_admin(&self, info: &PeerInfo) -> bool {
+        self.admin_listener == Some(info.listener)
+    }
+
+    /// The head of a request came. Where a trusted proxy passes it on, it says for whom, and it is only now that this one's
+    /// address is judged.
+    pub(super) fn admit_client(
+        &mut self,
+        now: Now,
+        index: u32,
+        head: &RequestHead<'_>,
+    ) -> Result<(), Refusal> {
+        let info = self.peers.info(index);
+        if !self.trusts(&info) || self.is_admin(&info) {
+            return Ok(());
+        }
+        let Some(address) = self.addresses.client_of(head) else { return Ok(()) };
+        self.peers.set_address(index, address);
+        self.peers.set_proxied(index);
+        let admitted = self.addresses.admit(now.tick, &PeerInfo { address: Some(address), ..info });
+        if admitted.is_err() {
+            self.is_too_many(index);
+        }
+        admitted
     }
 
     /// A head that asks for an upgrade: one that may be accepted, with the subprotocol that is to be acknowledged.
     pub(super) fn check<'h>(&self, head: RequestHead<'h>) -> Result<(Request<'h>, Option<&'h str>), Refusal> {
         let request = Request::of(head)?;
         if let Some(origin) = request.origin()
-            && !self.origins.is_empty()
-            && !self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+            && !self.admits_origin(origin)
         {
             return Err(Refusal::Origin); // §10.2
         }
@@ -179,7 +230,22 @@ impl Core {
         self.origins = origins;
     }
 
+    /// Deadlines that are nearer now are looked at when they are due, those that are further away when they were.
+    pub(super) fn set_limits(&mut self, now: Now, limits: Limits, keepalive: Keepalive) {
+        self.commons.set_limits(limits, keepalive);
+        let limits = self.commons.limits;
+        self.addresses.set_handshakes_max(limits.handshakes_per_address_per_second_max);
+        self.throttle = Throttle::new(&limits);
+        for index in (0..self.peers.end()).filter(|&index| self.peers.is_occupied(index)).collect::<Vec<_>>()
+        {
+            self.let_go_on(now, index);
+            self.schedule(now, index);
+        }
+    }
+
     pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal) {
+        debug_assert_eq!(self.peers[index].conn.state(), ConnectionState::Handshake);
+        self.statistics.refused(refusal);
         self.with_outbox(index, |conn, commons, out| conn.refuse(now, refusal, commons, out));
         self.peers[index].outbox.begin_with_all();
         self.end_if_written(now, index);
@@ -188,9 +254,8 @@ impl Core {
 
     /// Ends a connection without a word.
     pub(super) fn abandon(&mut self, now: Now, index: u32) {
-        let peer = &mut self.peers[index];
-        peer.conn.abandon(now, &mut self.commons);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.peers[index].conn.abandon(now, &mut self.commons);
+        self.drop_queue(index);
         self.command_close(index);
     }
 
@@ -241,20 +306,16 @@ impl Core {
         let peer = &mut self.peers[index];
         debug_assert!(!peer.flags.has(flag::OPENED));
         peer.conn.retire(&mut self.commons);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.drop_queue(index);
         self.wheel.cancel(index);
-        self.pongs.remove(&index);
+        self.statistics.drops.pings += u64::from(self.pongs.remove(&index).is_some());
         self.dialling.remove(&index);
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
-        } else if self.peers[index].conn.role() == Role::Server
-            && let Some(address) = self.counted(&self.peers.info(index))
-            && let Some(count) = self.per_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.per_address.remove(&address);
-            }
+        } else if self.is_admin(&self.peers.info(index)) {
+            self.admins -= 1;
+        } else if self.peers[index].conn.role() == Role::Server {
+            self.addresses.leave(&self.peers.info(index));
         }
         self.peers.remove(index);
         if self.peers.len() == 0 {
@@ -322,9 +383,8 @@ impl Core {
 
     /// Nothing can be written any more: what waits is dropped, and nothing more is taken.
     pub(super) fn unwritable(&mut self, index: u32) {
-        let peer = &mut self.peers[index];
-        peer.flags.set(flag::UNWRITABLE, true);
-        peer.outbox.clear(&mut self.commons.pool);
+        self.peers[index].flags.set(flag::UNWRITABLE, true);
+        self.drop_queue(index);
         self.resume_reading(index);
     }
 
@@ -334,6 +394,7 @@ impl Core {
         let peer = &mut self.peers[index];
         peer.outbox.advance(n, &self.log, &mut self.commons.pool);
         self.transmitted_bytes += n as u64;
+        self.statistics.sent.wire_bytes += n as u64;
         let waits = peer.outbox.len();
         peer.flags.set(flag::BLOCKED, waits > 0);
         if n > 0 {
@@ -355,13 +416,11 @@ impl Core {
 
     fn no_longer_backlogged(&mut self, now: Now, index: u32) -> bool {
         self.peers[index].flags.set(flag::BACKLOGGED, false);
-        if !self.peers[index].flags.has(flag::HELD) {
-            self.peers[index].conn.resume(now);
-        }
         self.schedule(now, index);
-        self.resume_reading(index);
+        self.read_if_free(now, index);
         if let Some(ping) = self.pongs.remove(&index) {
-            self.control(Opcode::Pong, index, &ping);
+            let is_answered = self.control(Opcode::Pong, index, &ping);
+            self.statistics.drops.pings += u64::from(!is_answered);
         }
         self.is_open(index)
     }
@@ -378,7 +437,15 @@ impl Core {
 
     pub(super) fn resume(&mut self, now: Now, index: u32) {
         let peer = &mut self.peers[index];
-        if peer.flags.replace(flag::HELD, false) && !peer.flags.has(flag::BACKLOGGED) {
+        if peer.flags.replace(flag::HELD, false) {
+            self.read_if_free(now, index);
+        }
+    }
+
+    /// Something that held up reading is over; if it was the last, the peer is read again.
+    pub(super) fn read_if_free(&mut self, now: Now, index: u32) {
+        let peer = &mut self.peers[index];
+        if !peer.flags.has(flag::HELD | flag::BACKLOGGED | flag::THROTTLED) {
             peer.conn.resume(now);
             self.schedule(now, index);
             self.resume_reading(index);
@@ -421,9 +488,11 @@ impl Core {
         let spends_on_input = peer.conn.held_bytes() > peer.outbox.held_bytes();
         let spared =
             if matches!(fault, Fault::BudgetSpent { .. }) && spends_on_input { SPARED_BYTES } else { 0 };
+        let waited = peer.outbox.len();
         if !peer.outbox.cut(spared, &mut self.commons.pool) {
             peer.flags.set(flag::MUTE, true);
         }
+        self.statistics.drops.queued_bytes += (waited - peer.outbox.len()) as u64;
     }
 
     /// While a handler runs and the budget is spent: the connection that holds most loses its queue at once.
@@ -460,7 +529,8 @@ impl Core {
         let stall =
             (self.is_open(index) && peer.flags.has(flag::BACKLOGGED) && limits.outbox_stall_ms_max > 0)
                 .then(|| peer.took_at.due(limits.outbox_stall_ms_max, now.tick));
-        let deadline = [peer.conn.deadline(now, &self.commons), stall].into_iter().flatten().min();
+        let go_on = self.throttled_until(now, index);
+        let deadline = [peer.conn.deadline(now, &self.commons), stall, go_on].into_iter().flatten().min();
         if let Some(at) = deadline {
             // What is due at once is due at the next look: a look never makes another one.
             self.wheel.schedule(index, at.max(now.tick.after(1)), now.tick);
@@ -472,5 +542,47 @@ impl Fanout {
     /// Members in all.
     pub fn members(&self) -> u32 {
         self.queued + self.backlogged + self.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Engine, *};
+    use crate::{
+        conn::Message,
+        engine::{Context, Handler},
+    };
+
+    struct Quiet;
+
+    impl Handler for Quiet {
+        fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    }
+
+    #[test]
+    fn those_who_administer_are_beside_the_limit_and_have_one_of_their_own() {
+        let mut config = Config { admin_listener: Some(1), ..Config::default() };
+        (config.limits.connections_max, config.limits.connections_per_address_max) = (2, 1);
+        let mut engine = Engine::new(&config, Quiet, |bytes| bytes.fill(7));
+        let now = Now { tick: Tick::ZERO, unix_ms: 0 };
+        let mut accept = |listener, address: &str| {
+            let info = PeerInfo { address: address.parse().ok(), listener };
+            let id = engine.handle_accept(now, info);
+            let is_refused = engine.poll_transmit().is_some();
+            (id, is_refused, engine.act(now, |_, cx| cx.connections_left()))
+        };
+        assert!(!accept(0, "10.0.0.1:1").1);
+        assert!(accept(0, "10.0.0.1:2").1, "one from each address");
+        assert!(!accept(0, "10.0.0.2:1").1);
+        assert!(accept(0, "10.0.0.3:1").1);
+        let admins: Vec<_> =
+            (0..ADMINS_MAX as u16).map(|port| accept(1, &format!("10.0.0.1:{port}"))).collect();
+        assert!(admins.iter().all(|(_, is_refused, left)| (*is_refused, *left) == (false, 0)));
+        assert!(accept(1, "10.0.0.1:99").1);
+        engine.handle_lost(now, admins[0].0, crate::engine::Lost::Eof);
+        while engine.poll_command().is_some() {}
+        let info = PeerInfo { address: None, listener: 1 };
+        engine.handle_accept(now, info);
+        assert!(engine.poll_transmit().is_none(), "one has left");
     }
 }

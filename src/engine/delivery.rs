@@ -25,6 +25,7 @@ impl<H: Handler> Engine<H> {
                 return self.fail(now, id.index, fault);
             }
         };
+        self.core.statistics.received.count(range.len());
         let current =
             Current { id, input, payload: message.as_bytes(), compressed: None, left: Left::default() };
         let mut lent = Lent::new(&mut self.core, now, id.index, current);
@@ -51,6 +52,7 @@ impl<H: Handler> Engine<H> {
         while let Some((opcode, range)) =
             self.core.peers[index].conn.receive_whole::<MASKED>(input, message_bytes_max)
         {
+            self.core.commons.received.frames += 1;
             self.deliver(now, id, opcode, range, input);
             self.settle_behind_reply(now, index, input);
         }
@@ -90,6 +92,7 @@ impl<H: Handler> Engine<H> {
                     Compressed::Input(range) => input.get(range.clone()),
                     Compressed::Codecs(range) => &assembled[range.clone()],
                 });
+                self.core.statistics.received.count(message.as_bytes().len());
                 let (payload, left) = (message.as_bytes(), Left::default());
                 let current = Current { id, input, payload, compressed: came, left };
                 let on_message = |handler: &mut H, cx: &mut Context<'_>| handler.on_message(cx, id, message);

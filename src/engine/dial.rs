@@ -168,6 +168,7 @@ impl Core {
     pub(super) fn dial(&mut self, now: Now, dial: Dial) -> ConnId {
         let Dial { host, port, tls, local, request } = dial;
         let limit = self.commons.limits.connections_max;
+        self.statistics.dials.begun += 1;
         let dialling = if self.stopping {
             Dialling::Refused(DialError::Lost(Lost::Stopped))
         } else if self.is_full() {
@@ -273,6 +274,7 @@ impl<H: Handler> Engine<H> {
         let response = Response::parse(bytes, self.core.commons.limits.headers_max)
             .expect("the connection has read the same head");
         self.core.peers[index].flags.set(flag::DIALLED, false);
+        self.core.statistics.dials.opened += 1;
         let id = self.core.peers.id(index);
         let called = self.call(now, index, |handler, cx| handler.on_response(cx, id, &response));
         self.core.commons.pool.give(kept);
@@ -288,6 +290,7 @@ impl<H: Handler> Engine<H> {
         if !self.core.peers[index].flags.replace(flag::DIALLED, false) {
             return false;
         }
+        self.core.statistics.dials.failed += 1;
         self.core.dialling.remove(&index);
         self.core.abandon(now, index);
         let id = self.core.peers.id(index);

@@ -2,10 +2,16 @@
 
 use super::{Answer, Context, DialError};
 use crate::{
+    config::Limits,
     conn::{Fault, Message, Upgrade},
-    wire::{close::CloseCode, handshake::Request, http_request::HttpRequest, response::Response},
+    wire::{
+        close::CloseCode,
+        handshake::{Refusal, Request},
+        http_request::HttpRequest,
+        response::Response,
+    },
 };
-use std::{fmt, io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr, str::FromStr};
 
 /// What a server, or a client, does with its peers. Only [`Handler::on_message`] must be written.
 ///
@@ -55,6 +61,12 @@ pub trait Handler {
         Answer::Refuse
     }
 
+    /// An accepted connection is not going to be open, and it was not this handler that refused it: its request is none, or
+    /// is not allowed ([`Config::origins`](crate::Config::origins) and others), it took too long, or there are too many.
+    ///
+    /// For logs. `id` cannot be sent to; it has no `on_open` and no `on_close`. Who only goes away is not told of.
+    fn on_refused(&mut self, _cx: &mut Context<'_>, _id: ConnId, _refused: &Refused<'_>) {}
+
     /// A connection that was dialled has a socket, to which its request is about to be written: `head` is all of it.
     fn on_request(&mut self, _id: ConnId, _head: &[u8]) {}
 
@@ -87,6 +99,13 @@ pub trait Handler {
     /// The connection is over, in whichever way.
     fn on_close(&mut self, _cx: &mut Context<'_>, _id: ConnId, _closed: &Closed<'_>) {}
 
+    /// Limits were set anew (`Server::set_limits`, `Remote::set_limits`), and these are in force.
+    fn on_limits(&mut self, _cx: &mut Context<'_>, _limits: &Limits) {}
+
+    /// A connection came to a listener of proxies ([`Listen::Proxied`](crate::Listen)) and was dropped before anything was
+    /// read as HTTP: it never had an id. `info` has the address that it really came from.
+    fn on_turned_away(&mut self, _cx: &mut Context<'_>, _info: &PeerInfo, _why: TurnedAway) {}
+
     /// `Config::tick_ms` have passed again.
     fn on_tick(&mut self, _cx: &mut Context<'_>) {}
 }
@@ -111,6 +130,39 @@ impl fmt::Display for ConnId {
     }
 }
 
+/// Reads what `Display` writes.
+///
+/// ```
+/// let id: sockeye::ConnId = "3.17".parse()?;
+/// assert_eq!((id.index(), id.to_string().as_str()), (3, "3.17"));
+/// assert!("3".parse::<sockeye::ConnId>().is_err() && "3.+1".parse::<sockeye::ConnId>().is_err());
+/// # Ok::<(), sockeye::InvalidConnId>(())
+/// ```
+impl FromStr for ConnId {
+    type Err = InvalidConnId;
+
+    fn from_str(text: &str) -> Result<ConnId, InvalidConnId> {
+        let (index, generation) = text.split_once('.').ok_or(InvalidConnId)?;
+        let number = |digits: &str| match digits.parse() {
+            Ok(number) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+            _ => Err(InvalidConnId),
+        };
+        Ok(ConnId { index: number(index)?, generation: number(generation)? })
+    }
+}
+
+/// A text that is no [`ConnId`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct InvalidConnId;
+
+impl fmt::Display for InvalidConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a connection is named by two numbers with a dot between, such as 3.17")
+    }
+}
+
+impl std::error::Error for InvalidConnId {}
+
 /// What is known of a peer when it is accepted, or connected to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PeerInfo {
@@ -123,6 +175,34 @@ pub struct PeerInfo {
 impl PeerInfo {
     /// The listener of those that were not accepted but dialled.
     pub const DIALLED: u16 = u16::MAX;
+}
+
+/// Why a connection to a listener of proxies was dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TurnedAway {
+    /// It did not come from `Config::trusted_proxies`.
+    Untrusted,
+    /// It does not begin with a header of the PROXY protocol, or with one that is too long.
+    Malformed,
+    /// The header took longer than `Limits::handshake_ms_max`.
+    Late,
+    /// It ended before its header was whole, as checks do whether somebody listens.
+    Lost,
+    /// As many as there may be wait for their header: 1,024.
+    TooMany,
+}
+
+impl fmt::Display for TurnedAway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TurnedAway::Untrusted => "its address is not one of the trusted proxies",
+            TurnedAway::Malformed => "it does not begin with a header of the PROXY protocol",
+            TurnedAway::Late => "its PROXY header did not come in time",
+            TurnedAway::Lost => "it ended before its PROXY header was whole",
+            TurnedAway::TooMany => "too many wait for their PROXY header",
+        })
+    }
 }
 
 /// What became of a message that was to be sent.
@@ -156,6 +236,24 @@ impl Fanout {
             Sent::Refused => self.refused += 1,
         }
     }
+}
+
+/// How an accepted connection was refused by the engine.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Refused<'a> {
+    /// With an HTTP answer.
+    Http {
+        /// The answer: its status, and as text its reason.
+        refusal: &'a Refusal,
+        /// The path that was asked for, if so much of the request was understood: text of the peer's.
+        path: Option<&'a str>,
+    },
+    /// In its TLS handshake, or before the opening handshake under it was over.
+    Tls {
+        /// What is wrong.
+        why: &'a str,
+    },
 }
 
 /// How a connection ended. RFC 6455 §7.1.4 to §7.1.6

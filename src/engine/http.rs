@@ -1,8 +1,8 @@
 //! Plain HTTP on the port of the WebSockets: a request is either an upgrade or the handler's to answer.
 
-use super::{Core, Engine, Handler, panicked, peers::flag};
+use super::{ConnId, Core, DialError, Engine, Handler, Lost, Refused, panicked, peers::flag};
 use crate::{
-    conn::{Head, Input},
+    conn::{ConnectionState, Head, Input},
     time::Now,
     wire::{
         handshake::{Refusal, Request},
@@ -10,6 +10,7 @@ use crate::{
         http_response::HttpResponse,
     },
 };
+use std::io;
 
 /// What a [`Handler`] does with a plain HTTP request. Whatever it is, the connection is closed once it is answered.
 ///
@@ -67,9 +68,12 @@ impl<H: Handler> Engine<H> {
             Head::Kept(len) => &kept[..*len],
         };
         match RequestHead::parse(bytes, self.core.commons.limits.headers_max) {
-            Ok(head) if head.asks_upgrade() => self.upgrade(now, index, head),
-            Ok(head) => self.answer(now, index, HttpRequest::of(head), input),
-            Err(refusal) => self.core.refuse(now, index, &refusal),
+            Ok(head) => match self.core.admit_client(now, index, &head) {
+                Ok(()) if head.asks_upgrade() => self.upgrade(now, index, head),
+                Ok(()) => self.answer(now, index, HttpRequest::of(head), input),
+                Err(refusal) => self.refuse(now, index, &refusal, Some(head.path())),
+            },
+            Err(refusal) => self.refuse(now, index, &refusal, None),
         }
         self.core.commons.pool.give(kept);
     }
@@ -91,32 +95,58 @@ impl<H: Handler> Engine<H> {
         let (head, body) = bytes.split_at(head_bytes);
         match HttpRequest::parse(head, self.core.commons.limits.headers_max) {
             Ok(request) => self.answer(now, index, request.with_body(body), input),
-            Err(refusal) => self.core.refuse(now, index, &refusal),
+            Err(refusal) => self.refuse(now, index, &refusal, None),
         }
         self.core.commons.pool.give(kept);
     }
 
     fn answer(&mut self, now: Now, index: u32, request: HttpRequest<'_>, input: &Input) {
-        let id = self.core.peers.id(index);
+        let (id, path) = (self.core.peers.id(index), request.path());
         let answer = self.call(now, index, |handler, cx| handler.on_http(cx, id, &request));
-        let Some(answer) = answer else { return self.core.refuse(now, index, &panicked()) };
+        let Some(answer) = answer else { return self.refuse(now, index, &panicked(), Some(path)) };
         match answer {
             Answer::Refuse => {
                 let refusal = Request::of(request.into_head()).err();
-                self.core.refuse(now, index, &refusal.unwrap_or(Refusal::UpgradeRequired));
+                self.refuse(now, index, &refusal.unwrap_or(Refusal::UpgradeRequired), Some(path));
             }
             Answer::Respond(response) => self.core.respond(now, index, &request, &response),
             Answer::AwaitBody { .. } if request.body().is_some() => {
                 let refusal = Refusal::with_status(500, "the body was asked for a second time");
-                self.core.refuse(now, index, &refusal);
+                self.refuse(now, index, &refusal, Some(path));
             }
-            Answer::AwaitBody { bytes_max } => self.core.expect_body(now, index, &request, bytes_max, input),
+            Answer::AwaitBody { bytes_max } => {
+                if let Err(refusal) = self.core.expect_body(index, &request, bytes_max, input) {
+                    self.refuse(now, index, &refusal, Some(path));
+                }
+            }
         }
+    }
+
+    /// Refuses a handshake that the handler did not refuse, and tells it so. `path`: of its request, where there is one.
+    pub(super) fn refuse(&mut self, now: Now, index: u32, refusal: &Refusal, path: Option<&str>) {
+        self.core.refuse(now, index, refusal);
+        let id = self.core.peers.id(index);
+        self.call(now, index, |handler, cx| handler.on_refused(cx, id, &Refused::Http { refusal, path }));
+    }
+
+    /// The peer of `id` does not speak TLS as it should, or shows nothing that is trusted: it can be said nothing.
+    pub fn handle_tls_failed(&mut self, now: Now, id: ConnId, why: &str) {
+        let Some(index) = self.core.peers.find(id) else { return };
+        let is_dialled = self.dial_failed(now, index, &DialError::Tls { why: why.to_owned() });
+        if !is_dialled && self.core.peers[index].conn.state() == ConnectionState::Handshake {
+            self.core.statistics.handshakes.tls_failed += 1;
+            self.core.abandon(now, index);
+            self.call(now, index, |handler, cx| handler.on_refused(cx, id, &Refused::Tls { why }));
+        } else if !is_dialled {
+            self.lose(now, index, Lost::Io(io::ErrorKind::InvalidData));
+        }
+        self.settle(now);
     }
 }
 
 impl Core {
     fn respond(&mut self, now: Now, index: u32, request: &HttpRequest<'_>, response: &HttpResponse) {
+        self.statistics.answered(response.status());
         let body =
             self.with_outbox(index, |conn, commons, out| conn.respond(now, request, response, commons, out));
         if !body.is_empty() && !self.peers[index].flags.has(flag::UNWRITABLE) {
@@ -129,18 +159,15 @@ impl Core {
 
     fn expect_body(
         &mut self,
-        now: Now,
         index: u32,
         request: &HttpRequest<'_>,
         bytes_max: u32,
         input: &Input,
-    ) {
+    ) -> Result<(), Refusal> {
         let expected = self.with_outbox(index, |conn, commons, out| {
             conn.expect_body(request, bytes_max, input, commons, out)
         });
         self.peers[index].outbox.begin_with_all();
-        if let Err(refusal) = expected {
-            self.refuse(now, index, &refusal);
-        }
+        expected
     }
 }

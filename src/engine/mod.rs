@@ -3,26 +3,36 @@
 //!
 //! In: `handle_*`. Out: `poll_*`. After each `handle_*` drain [`Engine::poll_command`].
 
+mod addresses;
 mod calls;
 mod context;
 mod core;
 mod delivery;
 mod dial;
+mod drain;
+mod forwarded;
 mod handler;
 mod http;
+mod origin;
 mod outbox;
 mod peers;
 mod prepared;
+mod rate;
 pub(crate) mod relation;
 mod sending;
+mod statistics;
+mod throttle;
 mod timers;
 mod topics;
 
 pub use context::Context;
 pub use dial::{Dial, DialError, Endpoint};
-pub use handler::{Cause, Closed, ConnId, Fanout, Handler, Lost, PeerInfo, Sent};
+pub use handler::{
+    Cause, Closed, ConnId, Fanout, Handler, InvalidConnId, Lost, PeerInfo, Refused, Sent, TurnedAway,
+};
 pub use http::Answer;
 pub use prepared::Prepared;
+pub use statistics::{Dials, Drops, Gauges, Handshakes, Histogram, Queues, Statistics, Traffic};
 
 use self::{
     context::NOBODY,
@@ -30,9 +40,9 @@ use self::{
     peers::flag,
 };
 use crate::{
-    config::Config,
-    conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Input, Place, Role, Step, Upgrade},
-    time::{Now, Tick},
+    config::{Config, Keepalive, Limits},
+    conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Input, Place, Role, Step},
+    time::{Now, Stamp, Tick},
     wire::{close::CloseCode, frame::Opcode, handshake::Refusal, http_request::RequestHead},
 };
 
@@ -52,8 +62,12 @@ pub enum Command {
     Close(ConnId),
     /// Read again, if a read was left out because [`Engine::wants_read`] said so: no new edge will tell.
     Read(ConnId),
+    /// Read until nothing more has come for now, and say [`Engine::handle_read_out`]: it is to be closed behind that.
+    ReadOut(ConnId),
     /// A handler asks that the server stop.
     Shutdown,
+    /// A handler asks that the server drain within `Limits::drain_ms`.
+    Drain,
 }
 
 /// Bytes to write to one peer, in order: one `write` where `second` is empty, else one `writev`.
@@ -125,7 +139,7 @@ impl<H: Handler> Engine<H> {
 
     /// Calls of the handler that panicked, each of which ended the connection it was about, if any: see [`Handler`].
     pub fn panics(&self) -> u64 {
-        self.core.panics
+        self.core.statistics.panics
     }
 
     /// Bytes of all buffers that connections hold.
@@ -133,11 +147,48 @@ impl<H: Handler> Engine<H> {
         self.core.commons.pool.held_bytes()
     }
 
+    /// Other limits and timers from now on; the handler is told (`Handler::on_limits`). What makes no sense in them is
+    /// brought to the nearest that does; what cannot change while connections are served, as `Server::set_limits` lists
+    /// it, stays as it is. Looks at each connection once.
+    pub fn set_limits(&mut self, now: Now, limits: Limits, keepalive: Keepalive) {
+        self.core.set_limits(now, limits, keepalive);
+        let limits = self.core.commons.limits;
+        self.act(now, |handler, cx| handler.on_limits(cx, &limits));
+    }
+
     // ------------------------------------------------------------------ in
 
     /// A connection was accepted. One too many is answered with 503 and closed: write that out before accepting more.
     pub fn handle_accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
-        self.core.accept(now, info)
+        let (id, refusal) = self.core.accept(now, info);
+        self.admitted(now, id, refusal)
+    }
+
+    fn admitted(&mut self, now: Now, id: ConnId, refusal: Option<Refusal>) -> ConnId {
+        if let Some(refusal) = refusal {
+            self.refuse(now, id.index, &refusal, None);
+            self.settle(now);
+        }
+        id
+    }
+
+    /// The same, where a proxy has said in front of it whom it passes on: `info` has the address of that one.
+    pub fn handle_accept_proxied(&mut self, now: Now, info: PeerInfo) -> ConnId {
+        let (id, refusal) = self.core.accept(now, info);
+        self.core.peers.set_proxied(id.index);
+        self.admitted(now, id, refusal)
+    }
+
+    /// Whether what a peer says of others' addresses is believed: `Config::trusted_proxies`.
+    pub fn trusts(&self, info: &PeerInfo) -> bool {
+        self.core.trusts(info)
+    }
+
+    /// A connection was dropped before it was one.
+    pub fn handle_turned_away(&mut self, now: Now, info: &PeerInfo, why: TurnedAway) {
+        self.core.statistics.handshakes.turned_away += 1;
+        self.call(now, NOBODY, |handler, cx| handler.on_turned_away(cx, info, why));
+        self.settle(now);
     }
 
     /// Where a read for `id` may put the rest of a large message, in front of what goes to the [`Input`].
@@ -151,7 +202,11 @@ impl<H: Handler> Engine<H> {
     /// behind them.
     pub fn handle_filled(&mut self, now: Now, id: ConnId, n: usize) {
         let Some(index) = self.core.peers.find(id) else { return };
-        let was_pinged = self.core.peers[index].conn.heard(now);
+        self.core.statistics.received.wire_bytes += n as u64;
+        let was_pinged = self.core.peers[index].conn.heard(now).is_some();
+        if self.core.throttle.is_some() {
+            self.core.charge(now, index, n, self.core.commons.received);
+        }
         if let Err(fault) = self.core.peers[index].conn.fill(now, n) {
             self.fail(now, index, fault);
         } else if was_pinged {
@@ -162,17 +217,20 @@ impl<H: Handler> Engine<H> {
     /// Bytes came from `id`. All are taken; then write what [`Engine::poll_reply`] has, before the next read.
     pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
         let Some(index) = self.core.peers.find(id) else { return };
-        let was_pinged = self.core.peers[index].conn.heard(now);
-        while self
-            .caught(index, input, |engine, input| engine.take_input(now, id, was_pinged, input))
-            .is_err()
+        let (bytes, before) = (input.unread().len(), self.core.commons.received);
+        self.core.statistics.received.wire_bytes += bytes as u64;
+        let pinged_at = self.core.peers[index].conn.heard(now);
+        while self.caught(index, input, |engine, input| engine.take_input(now, id, pinged_at, input)).is_err()
         {
             // What is left of the input is of a connection that has failed now, and dropped.
             self.settle_behind_reply(now, index, input);
         }
+        if self.core.throttle.is_some() {
+            self.core.charge(now, index, bytes, before);
+        }
     }
 
-    fn take_input(&mut self, now: Now, id: ConnId, was_pinged: bool, input: &mut Input) {
+    fn take_input(&mut self, now: Now, id: ConnId, pinged_at: Option<Stamp>, input: &mut Input) {
         let index = id.index;
         let message_bytes_max = self.core.commons.limits.message_bytes_max;
         let role = self.core.peers[index].conn.role();
@@ -204,11 +262,11 @@ impl<H: Handler> Engine<H> {
                         }
                         Ok(Step::HeadTooLarge) => {
                             let limit = self.core.commons.limits.head_bytes_max;
-                            self.core.refuse(now, index, &Refusal::HeadTooLarge { limit });
+                            self.refuse(now, index, &Refusal::HeadTooLarge { limit }, None);
                         }
                         Ok(Step::Opened(head)) => self.dialled(now, index, head, input),
                         Ok(Step::Failed(error, head)) => self.refused(now, index, error, head, input),
-                        Ok(Step::Pong(range)) => self.ponged(now, index, input.get(range)),
+                        Ok(Step::Pong(range)) => self.ponged(now, index, pinged_at, input.get(range)),
                         Ok(Step::Message(_) | Step::Pending) => {}
                         Err(fault) => self.fail(now, index, fault),
                     }
@@ -217,7 +275,7 @@ impl<H: Handler> Engine<H> {
             self.settle_behind_reply(now, index, input);
         }
         // Every other deadline that a byte moves, it moves later.
-        if was_pinged || self.core.peers[index].conn.is_unfinished() {
+        if pinged_at.is_some() || self.core.peers[index].conn.is_unfinished() {
             self.core.schedule(now, index);
         }
         self.read_ended(now, index, input);
@@ -229,7 +287,7 @@ impl<H: Handler> Engine<H> {
         let Some(index) = self.core.peers.find(id) else { return };
         let peer = &self.core.peers[index];
         if peer.conn.role() == Role::Server && peer.conn.state() == ConnectionState::Handshake {
-            self.core.refuse(now, index, refusal);
+            self.refuse(now, index, refusal, None);
         }
         self.settle(now);
     }
@@ -241,6 +299,9 @@ impl<H: Handler> Engine<H> {
         self.core.peers[index].conn.handle_eof(now);
         if matches!(before, ConnectionState::Open | ConnectionState::Closing) {
             self.closed(now, index, &lost(Lost::Eof));
+        }
+        if before == ConnectionState::Handshake && self.core.peers[index].conn.role() == Role::Server {
+            self.core.statistics.handshakes.lost += 1;
         }
         self.dial_failed(now, index, &DialError::Lost(Lost::Eof));
         self.core.end_if_written(now, index);
@@ -280,6 +341,7 @@ impl<H: Handler> Engine<H> {
         if input.reply_is_empty() {
             return self.handle_transmitted(now, id, n);
         }
+        self.core.statistics.sent.wire_bytes += n as u64;
         if n < input.reply().len()
             && let Some(index) = self.core.peers.find(id)
         {
@@ -314,27 +376,19 @@ impl<H: Handler> Engine<H> {
             self.core.next_tick = Some(now.tick.after(self.core.tick_ms));
             self.call(now, NOBODY, |handler, cx| handler.on_tick(cx));
         }
+        if self.core.next_batch().is_some_and(|at| at <= now.tick) {
+            self.core.leave(now);
+        }
         self.settle(now);
     }
 
-    /// Stops: each open connection is closed with 1001, each handshake refused with 503; no new one is accepted.
+    /// Stops: each open connection is closed with 1001, or as [`Engine::handle_drain`] says if that came before, and each
+    /// handshake refused with 503; no new one is accepted.
     pub fn handle_shutdown(&mut self, now: Now) {
         self.core.stopping = true;
         for index in 0..self.core.peers.end() {
-            if !self.core.peers.is_occupied(index) {
-                continue;
-            }
-            match self.core.peers[index].conn.state() {
-                // A server that was dialled is owed no answer.
-                ConnectionState::Handshake
-                    if self.dial_failed(now, index, &DialError::Lost(Lost::Stopped)) => {}
-                ConnectionState::Handshake => {
-                    self.core.refuse(now, index, &Refusal::Unavailable("the server is stopping"));
-                }
-                _ => {
-                    self.core.close(now, index, CloseCode::GOING_AWAY, "the server is stopping");
-                    self.core.end_if_written(now, index);
-                }
+            if self.core.peers.is_occupied(index) {
+                self.send_off(now, index);
             }
         }
         self.settle(now);
@@ -372,7 +426,7 @@ impl<H: Handler> Engine<H> {
         self.core.peers.find(id).is_some_and(|index| {
             let peer = &self.core.peers[index];
             let holds_up = match peer.conn.role() {
-                Role::Server => flag::BACKLOGGED | flag::HELD,
+                Role::Server => flag::BACKLOGGED | flag::HELD | flag::THROTTLED,
                 Role::Client => flag::HELD,
             };
             let waits = peer.flags.has(holds_up) && !peer.flags.has(flag::UNWRITABLE);
@@ -388,6 +442,11 @@ impl<H: Handler> Engine<H> {
         let limit = self.core.commons.limits.read_bytes_max as usize;
         let Some(index) = self.core.peers.find(id) else { return limit };
         let peer = &self.core.peers[index];
+        if let Some(throttle) = &self.core.throttle
+            && peer.conn.state() == ConnectionState::Open
+        {
+            return limit.min(SPREAD_READ_BYTES_MAX).min(throttle.read_bytes_max());
+        }
         if peer.flags.has(flag::SPREADS) || peer.conn.state() == ConnectionState::Handshake {
             limit.min(SPREAD_READ_BYTES_MAX)
         } else if peer.conn.may_inflate(&self.core.commons) {
@@ -397,9 +456,10 @@ impl<H: Handler> Engine<H> {
         }
     }
 
-    /// Whether a handler paused `id`.
+    /// Whether `id` is not read: a handler paused it, or it has sent more than it may.
     pub fn is_paused(&self, id: ConnId) -> bool {
-        self.core.peers.find(id).is_some_and(|index| self.core.peers[index].flags.has(flag::HELD))
+        let paused = flag::HELD | flag::THROTTLED;
+        self.core.peers.find(id).is_some_and(|index| self.core.peers[index].flags.has(paused))
     }
 
     /// What to write to `id` right after its input was handled: its own replies, while they are in the cache.
@@ -454,17 +514,20 @@ impl<H: Handler> Engine<H> {
 
     /// When to call [`Engine::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        [self.core.wheel.next(), self.core.next_tick].into_iter().flatten().min()
+        [self.core.wheel.next(), self.core.next_tick, self.core.next_batch()].into_iter().flatten().min()
     }
 
     // ------------------------------------------------------------------ what steps lead to
 
     fn upgrade(&mut self, now: Now, index: u32, head: RequestHead<'_>) {
+        let path = head.path();
         match self.core.check(head) {
             Ok((request, subprotocol)) => {
                 let id = self.core.peers.id(index);
                 let answer = self.call(now, index, |handler, cx| handler.on_upgrade(cx, id, &request));
-                let mut upgrade = answer.unwrap_or_else(|| Upgrade::refuse(panicked()));
+                let Some(mut upgrade) = answer else {
+                    return self.refuse(now, index, &panicked(), Some(path));
+                };
                 if let Some(refusal) = upgrade.refusal.take() {
                     self.core.refuse(now, index, &refusal);
                 } else {
@@ -473,10 +536,11 @@ impl<H: Handler> Engine<H> {
                         conn.accept(now, &request, &upgrade, commons, out);
                     });
                     self.core.peers[index].outbox.begin_with_all();
+                    self.core.statistics.handshakes.opened += 1;
                     self.opened(now, index);
                 }
             }
-            Err(refusal) => self.core.refuse(now, index, &refusal),
+            Err(refusal) => self.refuse(now, index, &refusal, Some(path)),
         }
     }
 
@@ -505,7 +569,8 @@ impl<H: Handler> Engine<H> {
             return;
         }
         if self.core.peers[index].conn.state() == ConnectionState::Handshake {
-            return self.core.refuse(now, index, &Refusal::Unavailable("the server is out of buffers"));
+            let refusal = Refusal::Unavailable("the server is out of buffers");
+            return self.refuse(now, index, &refusal, None);
         }
         if fault.is_for_memory() {
             self.core.cut(index, &fault);
@@ -530,6 +595,10 @@ impl<H: Handler> Engine<H> {
         if self.dial_failed(now, index, &DialError::Lost(how)) {
             return;
         }
+        let conn = &self.core.peers[index].conn;
+        if conn.state() == ConnectionState::Handshake && conn.role() == Role::Server {
+            self.core.statistics.handshakes.lost += 1;
+        }
         self.core.abandon(now, index);
         self.closed(now, index, &lost(how));
     }
@@ -539,14 +608,19 @@ impl<H: Handler> Engine<H> {
         let opened = self.core.peers[index].flags.replace(flag::OPENED, false);
         self.core.topics.remove_peer(index);
         if opened {
+            self.core.statistics.closed(closed);
             let id = self.core.peers.id(index);
             self.call(now, index, |handler, cx| handler.on_close(cx, id, closed));
         }
     }
 
     /// A Pong came, which after our Close is of no interest any more. §5.5.3
-    fn ponged(&mut self, now: Now, index: u32, payload: &[u8]) {
+    fn ponged(&mut self, now: Now, index: u32, pinged_at: Option<Stamp>, payload: &[u8]) {
         if self.core.is_open(index) {
+            if let Some(pinged_at) = pinged_at.filter(|_| payload.is_empty()) {
+                let ms = pinged_at.elapsed(now.tick);
+                self.core.statistics.round_trips.record(u64::from(ms) * 1_000);
+            }
             let id = self.core.peers.id(index);
             self.call(now, index, |handler, cx| handler.on_pong(cx, id, payload));
         }
@@ -558,6 +632,7 @@ impl<H: Handler> Engine<H> {
     }
 
     fn expire(&mut self, now: Now, index: u32) {
+        self.core.let_go_on(now, index);
         if let Some(fault) = self.core.stalled(now, index) {
             return self.fail(now, index, fault);
         }
@@ -568,10 +643,11 @@ impl<H: Handler> Engine<H> {
         match expired {
             None => {}
             Some(Expired::Ping) => {
-                self.core.control(Opcode::Ping, index, &[]);
+                let queued = self.core.control(Opcode::Ping, index, &[]);
+                self.core.statistics.pings += u64::from(queued);
             }
             Some(Expired::Fault(fault)) => self.fail(now, index, fault),
-            Some(Expired::Refuse(refusal)) => self.core.refuse(now, index, &refusal),
+            Some(Expired::Refuse(refusal)) => self.refuse(now, index, &refusal, None),
             Some(Expired::Drop) if self.core.peers[index].flags.has(flag::DIALLED) => {
                 self.dial_expired(now, index);
             }

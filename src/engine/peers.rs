@@ -45,6 +45,8 @@ pub(super) mod flag {
     pub(in super::super) const DIALLED: u16 = 1 << 12;
     /// What it sends may go to many: little of it is read at a time.
     pub(in super::super) const SPREADS: u16 = 1 << 13;
+    /// It has sent more in a second than it may: it is not read for a while.
+    pub(in super::super) const THROTTLED: u16 = 1 << 14;
 }
 
 /// All peers of an engine.
@@ -101,6 +103,16 @@ impl Peers {
         }
     }
 
+    /// The generation of the connection that comes next.
+    pub(super) fn next_generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Whether the connection at `index` came when `generation` was the next one, or later.
+    pub(super) fn came_since(&self, index: u32, generation: u32) -> bool {
+        self.slots[index as usize].generation.wrapping_sub(generation) < u32::MAX / 2
+    }
+
     pub(super) fn remove(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.flags.has(flag::OCCUPIED) && slot.outbox.held_bytes() == 0);
@@ -128,7 +140,17 @@ impl Peers {
 
     pub(super) fn set_address(&mut self, index: u32, address: SocketAddr) {
         let info = PeerInfo { address: Some(address), ..self.info(index) };
-        self.infos[index as usize] = PackedInfo::from(info);
+        let is_proxied = self.is_proxied(index);
+        self.infos[index as usize] = PackedInfo { is_proxied, ..PackedInfo::from(info) };
+    }
+
+    /// What its address is, a proxy has said.
+    pub(super) fn set_proxied(&mut self, index: u32) {
+        self.infos[index as usize].is_proxied = true;
+    }
+
+    pub(super) fn is_proxied(&self, index: u32) -> bool {
+        self.infos[index as usize].is_proxied
     }
 
     pub(super) fn is_occupied(&self, index: u32) -> bool {
@@ -162,6 +184,7 @@ struct PackedInfo {
     port: u16,
     listener: u16,
     family: Family,
+    is_proxied: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +201,7 @@ impl From<PeerInfo> for PackedInfo {
             Some(SocketAddr::V6(v6)) => (*v6.ip(), v6.port(), Family::V6),
             None => (Ipv6Addr::UNSPECIFIED, 0, Family::Unix),
         };
-        PackedInfo { ip: ip.octets(), port, listener: info.listener, family }
+        PackedInfo { ip: ip.octets(), port, listener: info.listener, family, is_proxied: false }
     }
 }
 

@@ -55,14 +55,14 @@ impl Context<'_> {
     /// masked.
     #[inline]
     pub fn send_prepared(&mut self, id: ConnId, frames: &[Prepared]) -> Sent {
-        let Some(index) = self.core.peers.find(id) else { return Sent::Refused };
+        let Some(index) = self.core.peers.find(id) else { return self.core.has_ended() };
         if self.turn != index {
             self.core.hears_others(index);
         }
         if self.core.peers[index].conn.role() != Role::Client || !self.core.may_queue(index) {
             return Sent::Refused;
         }
-        let Core { peers, log, commons, .. } = &mut *self.core;
+        let Core { peers, log, commons, statistics, .. } = &mut *self.core;
         let peer = &mut peers[index];
         for frame in frames {
             let part = match (&frame.compressed, peer.conn.window(frame.payload_bytes, commons)) {
@@ -73,6 +73,7 @@ impl Context<'_> {
                 _ => &frame.plain,
             };
             peer.outbox.push_shared(part.clone(), log, &mut commons.pool);
+            statistics.sent.count(frame.payload_bytes);
         }
         self.core.dirty(index);
         self.core.queued(self.now, index)

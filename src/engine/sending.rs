@@ -87,9 +87,11 @@ impl Core {
         message: Message<'_>,
         compressed: Option<&[u8]>,
     ) -> Sent {
-        if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
+        let len = message.as_bytes().len();
+        if !self.is_sendable(len) || !self.may_queue(index) {
             return Sent::Refused;
         }
+        self.statistics.sent.count(len);
         self.queue_message(index, message, compressed);
         self.queued(now, index)
     }
@@ -107,10 +109,12 @@ impl Core {
         if conn.role() != Role::Server {
             return self.send(now, index, message, shared.compressed); // each frame of a client's has its own key, §5.3
         }
-        let window = conn.window(message.as_bytes().len(), &self.commons);
-        if message.as_bytes().len() > SENDABLE_BYTES_MAX || !self.may_queue(index) {
+        let len = message.as_bytes().len();
+        let window = conn.window(len, &self.commons);
+        if !self.is_sendable(len) || !self.may_queue(index) {
             return Sent::Refused;
         }
+        self.statistics.sent.count(len);
         let form = match shared.forms[window] {
             Form::Unmade => self.put_shared(window, shared, message),
             form => form,
@@ -192,6 +196,20 @@ impl Core {
         form
     }
 
+    /// What is for a connection that has ended is refused.
+    #[inline]
+    pub(super) fn has_ended(&mut self) -> Sent {
+        self.statistics.drops.not_open += 1;
+        Sent::Refused
+    }
+
+    #[inline]
+    fn is_sendable(&mut self, len: usize) -> bool {
+        let is_sendable = len <= SENDABLE_BYTES_MAX;
+        self.statistics.drops.too_large += u64::from(!is_sendable);
+        is_sendable
+    }
+
     /// Whether one more message may be queued: judged before queueing, whatever its size. Above the hard mark the
     /// peer is given up.
     #[inline]
@@ -202,9 +220,11 @@ impl Core {
         let limit = self.commons.limits.outbox_bytes_max;
         let queued = self.peers[index].outbox.len();
         if !self.is_open(index) {
+            self.statistics.drops.not_open += 1;
             return false;
         }
         if queued >= limit as usize {
+            self.statistics.drops.slow_reader += 1;
             self.doom(index, Doom::Fault(Fault::SlowReader { queued: queued as u64, limit }));
             return false;
         }
@@ -259,12 +279,14 @@ impl Core {
             self.backlogged(now, index);
         }
         if self.peers[index].flags.has(flag::BACKLOGGED) {
-            self.pongs.insert(index, input.get(ping).to_vec());
+            let unanswered = self.pongs.insert(index, input.get(ping).to_vec());
+            self.statistics.drops.pings += u64::from(unanswered.is_some());
         } else if self.may_reply_in_place(index) {
             input.reply_with(Opcode::Pong, ping);
         } else {
             self.move_reply(index, input);
-            self.control(Opcode::Pong, index, input.get(ping));
+            let is_answered = self.control(Opcode::Pong, index, input.get(ping));
+            self.statistics.drops.pings += u64::from(!is_answered);
             self.queued(now, index);
         }
     }

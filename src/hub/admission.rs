@@ -9,19 +9,40 @@ use super::{
 use crate::{
     conn::Upgrade,
     dialect::{Dialect, choose, room_of},
-    engine::{ConnId, Context},
+    engine::{ConnId, Context, Refused},
     wire::handshake::{Refusal, Request},
 };
 use std::{fmt, net::SocketAddr};
 
 /// Where a connection comes from, as a log says it.
-struct Address(Option<SocketAddr>);
+pub(super) struct Address(pub(super) Option<SocketAddr>);
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(address) => address.fmt(f),
             None => f.write_str("unix"),
+        }
+    }
+}
+
+/// Says that somebody is not let in, whoever decided so.
+pub(super) fn tell_refused(cx: &Context<'_>, id: ConnId, refused: &Refused<'_>) {
+    let address = Address(cx.peer(id).and_then(|peer| peer.address));
+    match *refused {
+        Refused::Http { refusal, path } => {
+            let status = refusal.status();
+            match path {
+                Some(path) => log::info!(
+                    connection:% = id, address:% = address, path, status, reason:% = refusal; "handshake refused"
+                ),
+                None => log::info!(
+                    connection:% = id, address:% = address, status, reason:% = refusal; "handshake refused"
+                ),
+            }
+        }
+        Refused::Tls { why } => {
+            log::info!(connection:% = id, address:% = address, reason = why; "TLS handshake failed");
         }
     }
 }
@@ -37,10 +58,8 @@ impl<A: Application> Hub<A> {
         let client = match self.client_of(cx, id, request, choice.dialect, choice.by_path) {
             Ok(client) => client,
             Err(refusal) => {
-                log::info!(
-                    connection:% = id, address:% = address, path = request.path(), status = refusal.status();
-                    "handshake refused"
-                );
+                let http = Refused::Http { refusal: &refusal, path: Some(request.path()) };
+                tell_refused(cx, id, &http);
                 return Upgrade::refuse(refusal);
             }
         };
@@ -72,9 +91,9 @@ impl<A: Application> Hub<A> {
             Some(Dialect::Echo) => return Ok(None),
             Some(Dialect::Chat) => {}
             Some(Dialect::Room) => client.part = Part::Room(self.room_for(id, request, by_path)?),
-            Some(Dialect::Actions) => client.session = self.session(request),
+            Some(Dialect::Actions) => client.session = self.session(cx, request),
             Some(Dialect::Envelope) | None => {
-                client.session = self.session(request);
+                client.session = self.session(cx, request);
                 let correspondent = self.correspondent_of(cx, request, client.session.as_deref());
                 let says_nothing = correspondent.group.is_none() && correspondent.user.is_none();
                 client.part = Part::Envelope(correspondent);
@@ -107,10 +126,17 @@ impl<A: Application> Hub<A> {
         Ok(name.into())
     }
 
-    fn session(&self, request: &Request<'_>) -> Option<Box<str>> {
+    /// The session that the browser's cookie says, unless a page of another site had it sent: such a page may connect, and
+    /// is nobody until it says a token.
+    fn session(&self, cx: &Context<'_>, request: &Request<'_>) -> Option<Box<str>> {
         let name = &self.core.settings.session_cookie;
         let found = request.lines("Cookie").find_map(|line| cookie(std::str::from_utf8(line).ok()?, name));
-        found.filter(|value| !value.is_empty()).map(Box::from)
+        let found = found.filter(|value| !value.is_empty())?;
+        if !cx.trusts_origin(request) {
+            log::info!(origin = request.origin().unwrap_or_default(); "cookie of a page of another site ignored");
+            return None;
+        }
+        Some(found.into())
     }
 
     /// The group and the user that the URL names; who has a session is who it says.

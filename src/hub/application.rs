@@ -95,6 +95,17 @@ pub enum Place<'a> {
     Chat,
 }
 
+impl<'a> Place<'a> {
+    pub(super) fn parts(self) -> (Space, &'a str) {
+        match self {
+            Place::Channel(name) => (Space::Channel, name),
+            Place::Group(name) => (Space::Group, name),
+            Place::Room(name) => (Space::Room, name),
+            Place::Chat => (Space::Chat, ""),
+        }
+    }
+}
+
 /// An action of the application's own.
 #[derive(Debug)]
 pub struct CustomAction<'a> {
@@ -191,12 +202,7 @@ impl<'c> HubContext<'_, 'c> {
 
     /// The connections at a place, in no order.
     pub fn members(&self, place: Place<'_>) -> Vec<ConnId> {
-        let (space, name) = match place {
-            Place::Channel(name) => (Space::Channel, name),
-            Place::Group(name) => (Space::Group, name),
-            Place::Room(name) => (Space::Room, name),
-            Place::Chat => (Space::Chat, ""),
-        };
+        let (space, name) = place.parts();
         let set = self.core.gatherings.find(space, name);
         set.map(|set| self.core.gatherings.ids(set).collect()).unwrap_or_default()
     }

@@ -4,7 +4,7 @@ use super::{
     application::Caller,
     auth::Identity,
     chat::Names,
-    gathering::Gatherings,
+    gathering::{Gatherings, Space},
     history::Archive,
     quota::{Bucket, Rate},
     settings::Settings,
@@ -93,17 +93,58 @@ pub struct Counters {
     pub floods: u64,
 }
 
+fn bounds(limits: &ActionLimits) -> Bounds {
+    Bounds {
+        message_bytes_max: limits.json_message_bytes_max,
+        depth_max: limits.json_depth_max,
+        actions_max: limits.actions_per_message_max,
+        name_bytes_max: limits.name_bytes_max,
+        recipients_max: limits.recipients_max,
+    }
+}
+
+fn rate(limits: &ActionLimits) -> Rate {
+    Rate { per_second: limits.actions_per_second_max, burst: limits.actions_burst_max }
+}
+
+/// How much of what a hub keeps there is at a moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Occupancy {
+    /// Channels of the `actions` dialect.
+    pub channels: u64,
+    /// Groups of the `envelope` dialect, those included in which nobody is and something was said.
+    pub groups: u64,
+    /// Rooms.
+    pub rooms: u64,
+    /// Users of the `actions` dialect: each once, however many connections it has.
+    pub users: u64,
+    /// Names that connections of the `envelope` dialect go by.
+    pub people: u64,
+    /// Conversations of two users of which something is kept.
+    pub conversations: u64,
+    /// Connections in the chat.
+    pub chatters: u64,
+    /// Messages of all histories together.
+    pub history_messages: u64,
+    /// Their bytes.
+    pub history_bytes: u64,
+    /// Connections by their dialect, once that is decided.
+    pub speakers: Vec<(Dialect, u64)>,
+}
+
 impl Core {
+    /// Other limits from now on. What is there already stays: members, names, and of history what the next message in
+    /// its place lets go.
+    pub(super) fn set_limits(&mut self, limits: ActionLimits) {
+        (self.bounds, self.rate, self.limits) = (bounds(&limits), rate(&limits), limits);
+        self.gatherings.archive.set_limits(&limits);
+    }
+
     pub(super) fn new(limits: ActionLimits, settings: Settings) -> Core {
         Core {
-            bounds: Bounds {
-                message_bytes_max: limits.json_message_bytes_max,
-                depth_max: limits.json_depth_max,
-                actions_max: limits.actions_per_message_max,
-                name_bytes_max: limits.name_bytes_max,
-                recipients_max: limits.recipients_max,
-            },
-            rate: Rate { per_second: limits.actions_per_second_max, burst: limits.actions_burst_max },
+            bounds: bounds(&limits),
+            rate: rate(&limits),
             gatherings: Gatherings::new(Archive::new(&limits)),
             limits,
             settings,
@@ -165,6 +206,28 @@ impl Core {
     /// The name of a life of a channel: no other one, here or after a restart, has the same.
     pub(super) fn epoch(&self, set: u32) -> String {
         format!("{:x}-{:x}", self.started_at.unwrap_or_default(), self.gatherings.get(set).epoch)
+    }
+
+    pub(super) fn occupancy(&self) -> Occupancy {
+        let count = |space| self.gatherings.count(space) as u64;
+        let chat = self.gatherings.find(Space::Chat, "");
+        let (messages, bytes) = self.gatherings.archive.size();
+        let speakers = Dialect::all().map(|dialect| {
+            let speaks = self.speaks.iter().filter(|&&speaks| speaks == Some(dialect));
+            (dialect, speaks.count() as u64)
+        });
+        Occupancy {
+            channels: count(Space::Channel),
+            groups: count(Space::Group),
+            rooms: count(Space::Room),
+            users: count(Space::User),
+            people: count(Space::Person),
+            conversations: count(Space::Conversation),
+            chatters: chat.map_or(0, |set| self.gatherings.len(set) as u64),
+            history_messages: messages as u64,
+            history_bytes: bytes,
+            speakers: speakers.collect(),
+        }
     }
 
     // ------------------------------------------------------------------ who and where

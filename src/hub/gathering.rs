@@ -184,9 +184,19 @@ impl Gatherings {
         self.members.members(set).len()
     }
 
+    /// One past the last number of a gathering.
+    pub(super) fn end(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What a connection is in.
+    pub(super) fn sets_of(&self, id: ConnId) -> impl Iterator<Item = u32> {
+        self.members.sets_of(id.index() as u32)
+    }
+
     /// What a connection is in, of one kind.
     pub(super) fn of(&self, id: ConnId, space: Space) -> impl Iterator<Item = u32> {
-        self.members.sets_of(id.index() as u32).filter(move |&set| self.get(set).space == space)
+        self.sets_of(id).filter(move |&set| self.get(set).space == space)
     }
 
     /// All of a kind that there are, in no order.

@@ -89,6 +89,15 @@ impl Archive {
         }
     }
 
+    /// Other limits from now on, for what is recorded next.
+    pub(super) fn set_limits(&mut self, limits: &ActionLimits) {
+        self.messages_max = limits.history_messages_max as usize;
+        self.bytes_max = limits.history_bytes_max as usize;
+        self.age_ms_max = u64::from(limits.history_age_ms_max);
+        self.total_messages_max = limits.history_total_messages_max as usize;
+        self.total_bytes_max = limits.history_total_bytes_max;
+    }
+
     /// Keeps what was said in the gathering `set`, whose history this is. `json` is one object.
     pub(super) fn record(
         &mut self,
@@ -143,6 +152,11 @@ impl Archive {
             self.pop(history);
         }
         is_it
+    }
+
+    /// Messages that are kept, and their bytes.
+    pub(super) fn size(&self) -> (usize, u64) {
+        (self.messages, self.bytes)
     }
 
     /// Whether most of the order is of entries that are gone.

@@ -31,28 +31,31 @@ mod presence;
 mod push;
 mod quota;
 mod settings;
+mod survey;
 mod user;
 
 pub use crate::dialect::action::{Person, Post, Problem, Recipient, RecipientKind};
 pub use application::{Application, Caller, CustomAction, HubContext, Place, Reply};
-pub use core::Counters;
+pub use core::{Counters, Occupancy};
 pub use settings::{Settings, Zone};
+pub use survey::Participant;
 
 use self::{
+    admission::Address,
     core::{Core, Part},
     gathering::{Seat, Space},
     pages::Pages,
     quota::Verdict,
 };
 use crate::{
-    config::Config,
+    config::{Config, Limits},
     conn::{Message, Upgrade},
     dialect::{
         Dialect,
         action::{Action, Join, Notice, Request},
         json,
     },
-    engine::{Answer, Closed, ConnId, Context, Handler},
+    engine::{Answer, Closed, ConnId, Context, Handler, PeerInfo, Refused, TurnedAway},
     wire::{close::CloseCode, handshake, http_request::HttpRequest},
 };
 use serde_json::value::RawValue;
@@ -116,6 +119,11 @@ impl<A: Application> Hub<A> {
     /// What was not done, since the start.
     pub fn counters(&self) -> Counters {
         self.core.counters
+    }
+
+    /// How much there is at the moment. Looks at a byte for each connection.
+    pub fn occupancy(&self) -> Occupancy {
+        self.core.occupancy()
     }
 
     /// Lets the program do between two events what it could in one of its calls.
@@ -396,6 +404,10 @@ impl<A: Application> Handler for Hub<A> {
         self.respond(cx, id, request)
     }
 
+    fn on_refused(&mut self, cx: &mut Context<'_>, id: ConnId, refused: &Refused<'_>) {
+        admission::tell_refused(cx, id, refused);
+    }
+
     fn on_open(&mut self, cx: &mut Context<'_>, id: ConnId) {
         match self.core.speaks.get(id.index()).copied().flatten() {
             Some(dialect) => self.begin(cx, id, dialect, false),
@@ -415,6 +427,10 @@ impl<A: Application> Handler for Hub<A> {
         }
     }
 
+    fn on_limits(&mut self, _: &mut Context<'_>, limits: &Limits) {
+        self.core.set_limits(limits.actions);
+    }
+
     fn on_close(&mut self, cx: &mut Context<'_>, id: ConnId, closed: &Closed<'_>) {
         log::info!(
             connection:% = id, code = closed.code.get(), clean = closed.was_clean, cause:? = closed.cause;
@@ -423,6 +439,13 @@ impl<A: Application> Handler for Hub<A> {
         self.leave_everything(cx, id);
         self.core.forget(id);
     }
+
+    fn on_turned_away(&mut self, _: &mut Context<'_>, info: &PeerInfo, why: TurnedAway) {
+        // Whoever only checks that somebody listens ends so, and often.
+        let level = if why == TurnedAway::Lost { log::Level::Debug } else { log::Level::Warn };
+        let address = Address(info.address);
+        log::log!(level, address:% = address, listener = info.listener, reason:% = why; "connection turned away");
+    }
 }
 
 #[cfg(test)]
@@ -430,7 +453,7 @@ mod tests {
     use super::{auth::Identity, *};
     use crate::{
         conn::Input,
-        engine::{Engine, PeerInfo},
+        engine::Engine,
         time::{Now, Tick},
     };
 

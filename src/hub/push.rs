@@ -21,7 +21,8 @@ impl<A: Application> Hub<A> {
             return Answer::Respond(failure(405, "only POST is understood here").header("Allow", "POST"));
         }
         let address = cx.peer(id).and_then(|peer| peer.address);
-        let is_local = address.is_some_and(|at| is_loopback(at.ip()));
+        // An address that a proxy named is no proof: it may mean its own machine.
+        let is_local = address.is_some_and(|at| is_loopback(at.ip())) && !cx.is_proxied(id);
         if let Err(refusal) = may_push(request, is_local, self.core.settings.admin_password.as_ref()) {
             let address = address.map_or_else(|| "unix".to_owned(), |at| at.to_string());
             log::warn!(connection:% = id, address:% = address, status = refusal.status(); "push refused");

@@ -2,6 +2,7 @@
 
 mod dial;
 mod os;
+mod proxy;
 mod remote;
 mod resolve;
 mod socket;
@@ -17,12 +18,13 @@ pub use tls::{Certificate, TlsClient, TlsError, TlsServer};
 use self::{
     dial::Dials,
     os::Clock,
+    proxy::Arrivals,
     socket::{Holder, Listener, Room, Shown, Socket},
 };
 use crate::{
-    config::Config,
+    config::{Config, Keepalive, Limits},
     conn::Input,
-    engine::{ConnId, Context, Engine, Handler},
+    engine::{ConnId, Context, Engine, Handler, Queues, Statistics},
     error::Error,
     time::{Now, Tick},
 };
@@ -66,10 +68,16 @@ pub struct Server<H> {
     /// Listeners to be accepted from again, and when: no event will say so.
     accept_at: Option<Tick>,
     dials: Dials,
+    arrivals: Arrivals,
     clock: Clock,
     now: Now,
     remote: Remote,
     stop: Stop,
+    /// Whether somebody else serves who connects there, by the number of a listener that was let go of.
+    taken_over: Vec<bool>,
+    /// Connections that are read out before they are closed.
+    reading_out: usize,
+    drain_ms: u32,
     closing_ms_max: u32,
     descriptors_max: u32,
     connections_max: u32,
@@ -87,6 +95,8 @@ struct Slot {
     read_closed: bool,
     /// Writing failed, so; what came before is still read.
     write_failed: Option<io::ErrorKind>,
+    /// It is to be closed when all is read that has come, or so much of it as this many reads bring.
+    reads_left: u8,
 }
 
 impl Slot {
@@ -117,7 +127,8 @@ fn input_bytes(read_bytes_max: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 enum Stop {
     No,
-    /// Connections live on until `by`. Listeners whose backlog is to be emptied stay until `unlisten`.
+    /// Connections are closed in turn until `by`. Before that, listeners whose backlog is to be emptied stay until
+    /// `unlisten`.
     Draining {
         unlisten: Option<Tick>,
         by: Tick,
@@ -170,7 +181,7 @@ impl<H: Handler> Server<H> {
         Server::bind_all(config, &Some(tls), handler, Vec::new())
     }
 
-    /// [`Server::bind_tls`] and [`Server::bind_with`] in one. On `sockets` no TLS is spoken.
+    /// [`Server::bind_tls`] and [`Server::bind_with`] in one. Of `sockets`, TLS is spoken on those that say so.
     ///
     /// # Errors
     /// As [`Server::bind_with`].
@@ -192,8 +203,15 @@ impl<H: Handler> Server<H> {
     ) -> Result<Server<H>, Error> {
         config.limits.validate()?;
         config.deflate.validate()?;
-        let bound = config.listen.iter().map(|address| Listener::bind(address, config.reuse_port, tls));
-        let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket).map_err(Error::Loop));
+        let bound = config.listen.iter().enumerate().map(|(number, address)| {
+            let is_kept = config.admin_listener.is_some_and(|admin| usize::from(admin) == number);
+            let mut listener = Listener::bind(address, config.reuse_port, tls)?;
+            if is_kept {
+                listener.keep();
+            }
+            Ok(listener)
+        });
+        let adopted = sockets.into_iter().map(|socket| Listener::adopt(socket, tls));
         let listeners = bound.chain(adopted).collect::<Result<Vec<_>, _>>()?;
         if listeners.is_empty() {
             return Err(Error::NoAddress);
@@ -222,15 +240,7 @@ impl<H: Handler> Server<H> {
         mut listeners: Vec<Listener>,
     ) -> Result<Server<H>, Error> {
         let descriptors_max = os::raise_descriptor_limit();
-        let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
-        let limits = &mut config.limits;
-        limits.connections_max = match limits.connections_max {
-            0 => affordable,
-            wanted => wanted.min(affordable),
-        };
-        if limits.buffered_bytes_max == 0 {
-            limits.buffered_bytes_max = os::memory_bytes() / 4;
-        }
+        resolve(&mut config.limits, descriptors_max);
         let poll = Poll::new().map_err(Error::Loop)?;
         for (i, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS - i)).map_err(Error::Loop)?;
@@ -255,10 +265,14 @@ impl<H: Handler> Server<H> {
             resumed_before: Vec::new(),
             accept_at: None,
             dials: Dials::new(remote.clone()),
+            arrivals: Arrivals::new(config.limits.clamped().handshake_ms_max),
             clock,
             now,
             remote,
             stop: Stop::No,
+            taken_over: Vec::new(),
+            reading_out: 0,
+            drain_ms: config.limits.drain_ms,
             closing_ms_max: config.limits.closing_ms_max,
             descriptors_max,
             connections_max: config.limits.connections_max,
@@ -282,6 +296,7 @@ impl<H: Handler> Server<H> {
             self.stop = Stop::By(self.now.tick.after(self.closing_ms_max));
             self.unlisten(|_| true);
             self.accept_at = None;
+            self.arrivals.clear();
             self.remote.end();
             self.engine.handle_shutdown(self.now);
             self.obey();
@@ -289,29 +304,79 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Leaves new connections to a successor, and serves those that are there until the last has ended, for `within_ms` at
-    /// most, and then shuts down. For a process that is replaced:
+    /// Leaves new connections to a successor, closes those that are there in turn, all within `within_ms` from now, and
+    /// then shuts down: for a process that ends or is replaced. `Limits::drain_ms` is a time that suits most.
+    ///
+    /// First the listeners:
     ///
     /// - a socket that was passed ([`Server::bind_with`]) is let go of at once. Its backlog stays with whoever passed it.
     /// - of an address that is shared (`Config::reuse_port`), those are accepted who have begun to connect: for half a
     ///   second, or half of `within_ms` where that is less. Who begins only now gets to the successor, after TCP has tried
-    ///   again. (On Linux; on others they may be reset.)
-    /// - any other address is let go of when all in its backlog are accepted.
+    ///   again. (On Linux; on others they may be reset. With `within_ms` of 0 a few may be reset, too.)
+    /// - any other address is let go of when all in its backlog are accepted, but for that of `Config::admin_listener`, which
+    ///   stays open until the server shuts down.
+    ///
+    /// Then the connections: in the rest of the time they are closed in batches, evenly spread, so that not all come back
+    /// at the same moment; 0: all at once. The code is 1012 where somebody else serves who comes back: a socket that was
+    /// passed, or a shared address that another socket listens on by then. Else it is 1001. The reason ends in
+    /// `retry_ms=N`: a wish that the client come back after so many milliseconds, of 1,000 to 1,999, each its own.
+    ///
+    /// What had come from a client when its turn came is handled, and answered, before its Close. Who is in the middle of
+    /// a handshake or a message, or is paused, has until time is up; a handshake that is not over then is refused with
+    /// 503 and `Retry-After`. The closing handshakes have `Limits::closing_ms_max` from then on, as by
+    /// [`Server::shutdown`]. Meanwhile everything else goes on, and `Context::is_draining` says true.
     pub fn drain(&mut self, within_ms: u32) {
         if !matches!(self.stop, Stop::No) {
             return;
         }
         self.now = self.clock.now();
         let by = self.now.tick.after(within_ms);
+        self.engine.handle_drain_ahead(self.now);
         for number in 0..self.listeners.len() {
             self.accept_all(number, Holder::Alone);
         }
-        self.unlisten(|listener| listener.holder() != Holder::Group);
-        let shared = self.listeners.iter().flatten();
+        let passed =
+            |listener: &Option<Listener>| listener.as_ref().map(Listener::holder) == Some(Holder::Passed);
+        self.taken_over = self.listeners.iter().map(passed).collect();
+        self.unlisten(|listener| !matches!(listener.holder(), Holder::Group | Holder::Kept));
+        let shared = self.listeners.iter().flatten().filter(|listener| listener.holder() == Holder::Group);
         // A kernel that cannot drop them resets a few.
         let shares = shared.map(Listener::turn_away).count() > 0;
-        let unlisten = shares.then(|| self.now.tick.after((within_ms / 2).min(UNLISTEN_MS)));
-        self.stop = Stop::Draining { unlisten, by };
+        if shares {
+            let unlisten = Some(self.now.tick.after((within_ms / 2).min(UNLISTEN_MS)));
+            self.stop = Stop::Draining { unlisten, by };
+        } else {
+            self.leave(by);
+        }
+    }
+
+    /// Nobody can connect any more: those who are connected are closed in turn until `by`.
+    fn leave(&mut self, by: Tick) {
+        let within_ms = by.as_ms().saturating_sub(self.now.tick.as_ms()) as u32;
+        self.stop = Stop::Draining { unlisten: None, by };
+        self.engine.handle_drain(self.now, within_ms, &self.taken_over);
+        self.obey();
+    }
+
+    /// Other limits and timers from now on, for those who are connected too; the handler is told by `Handler::on_limits`.
+    /// `read_bytes_max`, `remote_commands_max` and `connections_per_address_max` stay as they are: buffers and books were
+    /// made for them. Nobody is closed for a limit that was lowered until something comes or goes that is above it.
+    ///
+    /// # Errors
+    /// When a limit makes no sense: all stay as they are.
+    pub fn set_limits(&mut self, limits: Limits, keepalive: Keepalive) -> Result<(), Error> {
+        limits.validate()?;
+        self.now = self.clock.now();
+        self.take_limits(limits, keepalive);
+        self.obey();
+        self.flush();
+        Ok(())
+    }
+
+    fn take_limits(&mut self, mut limits: Limits, keepalive: Keepalive) {
+        resolve(&mut limits, self.descriptors_max);
+        (self.closing_ms_max, self.connections_max) = (limits.closing_ms_max, limits.connections_max);
+        self.engine.set_limits(self.now, limits, keepalive);
     }
 
     /// Lets `act` do, between two turns, what a handler's call could: dial, for one. What it sends is written at once,
@@ -377,6 +442,21 @@ impl<H: Handler> Server<H> {
         self.engine.panics()
     }
 
+    /// Whether it drains, or is shut down: see [`Server::drain`].
+    pub fn is_draining(&self) -> bool {
+        self.engine.is_draining()
+    }
+
+    /// What it has seen since it was bound, and holds now: a copy of some kilobytes.
+    pub fn statistics(&self) -> Statistics {
+        self.engine.statistics()
+    }
+
+    /// What waits to be written to all connections. Looks at each of them.
+    pub fn queues(&self) -> Queues {
+        self.engine.queues()
+    }
+
     /// Open descriptors this process may have, after the limit was raised.
     pub fn descriptors_max(&self) -> u32 {
         self.descriptors_max
@@ -385,6 +465,18 @@ impl<H: Handler> Server<H> {
     /// Connections it takes at a time: `Limits::connections_max`, or what the descriptors allow.
     pub fn connections_max(&self) -> u32 {
         self.connections_max
+    }
+}
+
+/// The limits that are what the machine allows, where none was set.
+fn resolve(limits: &mut Limits, descriptors_max: u32) {
+    let affordable = descriptors_max.saturating_sub(os::DESCRIPTORS_RESERVED).max(1);
+    limits.connections_max = match limits.connections_max {
+        0 => affordable,
+        wanted => wanted.min(affordable),
+    };
+    if limits.buffered_bytes_max == 0 {
+        limits.buffered_bytes_max = os::memory_bytes() / 4;
     }
 }
 

@@ -40,22 +40,35 @@ pub(super) fn entropy(bytes: &mut [u8]) {
 #[derive(Debug)]
 pub(super) struct Clock {
     start: Instant,
+    /// Since then, when it was read last.
+    read_at: Duration,
     /// The wall clock, and when it was read: it is asked about once a second.
     wall: (u64, Tick),
 }
 
 impl Clock {
     pub(super) fn new() -> Clock {
-        Clock { start: Instant::now(), wall: (unix_ms(), Tick::ZERO) }
+        Clock { start: Instant::now(), read_at: Duration::ZERO, wall: (unix_ms(), Tick::ZERO) }
     }
 
     /// Reads the clocks: once per wake.
     pub(super) fn now(&mut self) -> Now {
-        let ms = self.start.elapsed().as_millis() as u64;
+        self.read_at = self.start.elapsed();
+        let ms = self.read_at.as_millis() as u64;
         if ms - self.wall.1.as_ms() >= WALL_MS {
             self.wall = (unix_ms(), Tick::from_ms(ms));
         }
         Now { tick: Tick::from_ms(ms), unix_ms: self.wall.0 + (ms - self.wall.1.as_ms()) }
+    }
+
+    /// When the clocks were read last, for [`Clock::since`].
+    pub(super) fn read_at(&self) -> Duration {
+        self.read_at
+    }
+
+    /// What has passed since, finer than a tick.
+    pub(super) fn since(&self, read_at: Duration) -> Duration {
+        self.start.elapsed().saturating_sub(read_at)
     }
 }
 

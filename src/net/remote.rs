@@ -1,6 +1,11 @@
 //! Other threads' way in: commands through a bounded queue, and a wake for the loop.
 
-use crate::{conn::Message, engine::ConnId, wire::close::CloseCode};
+use crate::{
+    config::{InvalidLimit, Keepalive, Limits},
+    conn::Message,
+    engine::ConnId,
+    wire::close::CloseCode,
+};
 use std::{
     collections::VecDeque,
     fmt,
@@ -91,6 +96,7 @@ pub(super) enum RemoteCommand {
     Publish(String, OwnedMessage),
     Close(ConnId, CloseCode, String),
     Origins(Vec<String>),
+    Limits(Box<(Limits, Keepalive)>),
 }
 
 /// Why a command was not taken.
@@ -104,6 +110,8 @@ pub enum RemoteError {
     },
     /// The server has stopped, or has been told to.
     Stopped,
+    /// A limit that was to be set makes no sense.
+    Limit(InvalidLimit),
 }
 
 impl fmt::Display for RemoteError {
@@ -113,6 +121,7 @@ impl fmt::Display for RemoteError {
                 write!(f, "{limit} commands wait already (remote_commands_max): try again later")
             }
             RemoteError::Stopped => f.write_str("the server has stopped"),
+            RemoteError::Limit(error) => error.fmt(f),
         }
     }
 }
@@ -167,13 +176,22 @@ impl Remote {
         self.command(RemoteCommand::Origins(origins))
     }
 
+    /// Has these limits and timers be in force from then on, as `Server::set_limits` does.
+    ///
+    /// # Errors
+    /// As [`Remote::send`], and [`RemoteError::Limit`]: the limits stay as they are.
+    pub fn set_limits(&self, limits: Limits, keepalive: Keepalive) -> Result<(), RemoteError> {
+        limits.validate().map_err(RemoteError::Limit)?;
+        self.command(RemoteCommand::Limits(Box::new((limits, keepalive))))
+    }
+
     /// Stops the server, as `Context::shutdown` does; never refused. What was queued before is done before.
     pub fn shutdown(&self) {
         self.0.stop.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Leaves new connections to a successor, as `Server::drain` does; never refused.
+    /// Leaves new connections to a successor and closes those that are there in turn, as `Server::drain` does; never refused.
     pub fn drain(&self, within_ms: u32) {
         self.0.drain.store(u64::from(within_ms) + 1, Ordering::Release);
         self.wake();

@@ -45,13 +45,31 @@ pub(super) type Room = ();
 impl Socket {
     /// Once and for all: edges of both kinds, so that no wake costs another registration.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let source: &mut dyn event::Source = match self {
+        registry.register(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Until it is registered anew.
+    pub(super) fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(self.source())
+    }
+
+    fn source(&mut self) -> &mut dyn event::Source {
+        match self {
             Socket::Tcp(stream) => stream,
             Socket::Unix(stream) => stream,
             #[cfg(feature = "tls")]
             Socket::Tls(socket) => &mut socket.stream,
-        };
-        registry.register(source, token, Interest::READABLE | Interest::WRITABLE)
+        }
+    }
+
+    /// One read of what comes in front of TLS, where it is spoken.
+    pub(super) fn read_raw(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => stream.read(space),
+            Socket::Unix(stream) => stream.read(space),
+            #[cfg(feature = "tls")]
+            Socket::Tls(socket) => socket.stream.read(space),
+        }
     }
 
     /// Bytes that a read of at most `wanted` is to have room for.
@@ -145,6 +163,8 @@ pub(super) enum Listener {
     Unix(UnixListener, PathBuf, Holder),
     #[cfg(feature = "tls")]
     Tls(TcpListener, TlsServer, Holder),
+    /// One whose connections begin with a header of the PROXY protocol.
+    OfProxies(Box<Listener>),
 }
 
 /// Who else a listener's connections can come to.
@@ -152,6 +172,8 @@ pub(super) enum Listener {
 pub(super) enum Holder {
     /// Nobody: with the listener its backlog goes.
     Alone,
+    /// The same, and it is open while the server drains: `Config::admin_listener`.
+    Kept,
     /// Other sockets of the same address, `SO_REUSEPORT`: each has a backlog of its own, which goes with it.
     Group,
     /// Whoever passed the socket keeps it, and with it the backlog.
@@ -165,6 +187,14 @@ pub enum ListeningSocket {
     Tcp(std::net::TcpListener),
     /// A Unix-domain socket; its file stays when the server ends.
     Unix(std::os::unix::net::UnixListener),
+    /// TCP, on which TLS is spoken: `Server::bind_tls_with`.
+    Tls(std::net::TcpListener),
+}
+
+fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+    Ok(TcpListener::from_std(listener))
 }
 
 /// Connections that wait to be accepted, at most. mio's own listener would have 128: too few for a burst.
@@ -181,7 +211,18 @@ impl Listener {
             Listen::Unix(path) => bind_unix(&path).map_err(failed),
             Listen::TlsIp(ip) => Listener::under_tls(address, holder, tls, || bind_tcp(ip, holder)),
             Listen::TlsName(name) => Listener::under_tls(address, holder, tls, || bind_name(&name, holder)),
+            Listen::Proxied(_) if cfg!(not(feature = "proxy")) => {
+                Err(Error::NoProxy { address: address.to_owned() })
+            }
+            Listen::Proxied(_) => {
+                let inner = address.strip_prefix("proxy:").unwrap_or(address);
+                Listener::bind(inner, reuse_port, tls).map(|inner| Listener::OfProxies(Box::new(inner)))
+            }
         }
+    }
+
+    pub(super) fn is_of_proxies(&self) -> bool {
+        matches!(self, Listener::OfProxies(_))
     }
 
     #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "nothing is bound for it"))]
@@ -200,16 +241,21 @@ impl Listener {
     }
 
     /// Takes over a socket that listens already.
-    pub(super) fn adopt(socket: ListeningSocket) -> io::Result<Listener> {
+    pub(super) fn adopt(socket: ListeningSocket, tls: &Shown) -> Result<Listener, Error> {
         match socket {
             ListeningSocket::Tcp(listener) => {
-                listener.set_nonblocking(true)?;
-                socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
-                Ok(Listener::Tcp(TcpListener::from_std(listener), Holder::Passed))
+                Ok(Listener::Tcp(adopt_tcp(listener).map_err(Error::Loop)?, Holder::Passed))
+            }
+            ListeningSocket::Tls(listener) => {
+                let address =
+                    listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+                let adopt = || adopt_tcp(listener);
+                Listener::under_tls(&format!("tls:{address}"), Holder::Passed, tls, adopt)
             }
             ListeningSocket::Unix(listener) => {
-                listener.set_nonblocking(true)?;
-                let path = listener.local_addr()?.as_pathname().map(Path::to_owned).unwrap_or_default();
+                listener.set_nonblocking(true).map_err(Error::Loop)?;
+                let address = listener.local_addr().map_err(Error::Loop)?;
+                let path = address.as_pathname().map(Path::to_owned).unwrap_or_default();
                 Ok(Listener::Unix(UnixListener::from_std(listener), path, Holder::Passed))
             }
         }
@@ -230,6 +276,20 @@ impl Listener {
             Listener::Unix(listener, ..) => listener,
             #[cfg(feature = "tls")]
             Listener::Tls(listener, ..) => listener,
+            Listener::OfProxies(inner) => inner.source(),
+        }
+    }
+
+    /// The same, to stay open while the server drains, unless there are others at its address.
+    pub(super) fn keep(&mut self) {
+        let holder = match self {
+            Listener::Tcp(_, holder) | Listener::Unix(_, _, holder) => holder,
+            #[cfg(feature = "tls")]
+            Listener::Tls(_, _, holder) => holder,
+            Listener::OfProxies(inner) => return inner.keep(),
+        };
+        if *holder == Holder::Alone {
+            *holder = Holder::Kept;
         }
     }
 
@@ -238,6 +298,7 @@ impl Listener {
             Listener::Tcp(_, holder) | Listener::Unix(_, _, holder) => *holder,
             #[cfg(feature = "tls")]
             Listener::Tls(_, _, holder) => *holder,
+            Listener::OfProxies(inner) => inner.holder(),
         }
     }
 
@@ -252,12 +313,14 @@ impl Listener {
             Listener::Unix(..) => Ok(()),
             #[cfg(feature = "tls")]
             Listener::Tls(listener, ..) => turn_away(listener),
+            Listener::OfProxies(inner) => inner.turn_away(),
         }
     }
 
     /// Accepts one connection: `number` is this listener's among `Config::listen`.
     pub(super) fn accept(&self, number: u16) -> io::Result<(Socket, PeerInfo)> {
         Ok(match self {
+            Listener::OfProxies(inner) => return inner.accept(number),
             Listener::Tcp(listener, _) => {
                 let (stream, address) = listener.accept()?;
                 (Socket::Tcp(stream), PeerInfo { address: Some(address), listener: number })
@@ -285,13 +348,14 @@ impl Listener {
             Listener::Tls(listener, ..) => {
                 LocalAddress::Tls(listener.local_addr().expect("a bound socket has an address"))
             }
+            Listener::OfProxies(inner) => LocalAddress::Proxied(Box::new(inner.local())),
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Listener::Unix(_, path, Holder::Alone) = self {
+        if let Listener::Unix(_, path, Holder::Alone | Holder::Kept) = self {
             let _ = fs::remove_file(path); // gone is as good
         }
     }
@@ -299,7 +363,7 @@ impl Drop for Listener {
 
 /// Where a server listens: what `Config::listen` came to, with the port that was asked for as 0.
 ///
-/// Displays as `127.0.0.1:4863`, `tls:127.0.0.1:4863` or `unix:/run/sockeye.sock`.
+/// Displays as `127.0.0.1:4863`, `tls:127.0.0.1:4863` or `unix:/run/sockeye.sock`, with `proxy:` in front where proxies come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LocalAddress {
     /// Address and port.
@@ -308,6 +372,8 @@ pub enum LocalAddress {
     Unix(PathBuf),
     /// Address and port, where TLS is spoken.
     Tls(SocketAddr),
+    /// One of those, where each connection begins with a header of the PROXY protocol.
+    Proxied(Box<LocalAddress>),
 }
 
 impl LocalAddress {
@@ -316,6 +382,7 @@ impl LocalAddress {
         match self {
             LocalAddress::Ip(address) | LocalAddress::Tls(address) => Some(*address),
             LocalAddress::Unix(_) => None,
+            LocalAddress::Proxied(inner) => inner.ip(),
         }
     }
 }
@@ -326,6 +393,7 @@ impl fmt::Display for LocalAddress {
             LocalAddress::Ip(address) => address.fmt(f),
             LocalAddress::Unix(path) => write!(f, "unix:{}", path.display()),
             LocalAddress::Tls(address) => write!(f, "tls:{address}"),
+            LocalAddress::Proxied(inner) => write!(f, "proxy:{inner}"),
         }
     }
 }
@@ -344,6 +412,20 @@ fn bind_tcp(address: SocketAddr, holder: Holder) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+/// Whether some socket listens on an address of this machine that none of ours does any more.
+///
+/// Asked by binding another one, which is gone at once: with SO_REUSEADDR connections do not stand in its way, but a
+/// listener does. To connect would be noticed over there, and might wait.
+pub(super) fn is_listened_on(address: SocketAddr) -> bool {
+    let bind = || {
+        let domain = socket2::Domain::for_address(address);
+        let probe = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())
+    };
+    bind().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// The first address of a name that can be listened on.

@@ -3,11 +3,12 @@
 use super::{
     EVENTS_MAX, LISTENERS, Server, Slot, Stop, WAKER,
     dial::DIALS,
+    proxy::ARRIVALS,
     remote::RemoteCommand,
-    socket::{Holder, Listener, Room, Socket},
+    socket::{self, Holder, Listener, Room, Socket},
 };
 use crate::{
-    engine::{Command, ConnId, DialError, Handler, Lost, PeerInfo},
+    engine::{Command, ConnId, Handler, Lost, PeerInfo},
     error::Error,
     time::Tick,
     wire::handshake::Refusal,
@@ -19,6 +20,8 @@ use std::{io, time::Duration};
 const ACCEPTS_MAX: usize = 256;
 /// Pause before accepting again when the process or the machine is out of descriptors or memory.
 const ACCEPT_PAUSE_MS: u32 = 100;
+/// Reads of one that is to be closed: what had come, but not what a flood of it goes on to bring.
+const READS_OUT_MAX: u8 = 64;
 
 impl<H: Handler> Server<H> {
     /// Waits at most `timeout` (`None`: as long as it takes) for something to do, and does it. False once the
@@ -35,6 +38,7 @@ impl<H: Handler> Server<H> {
         self.now = self.clock.now();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
+        let began = self.clock.read_at();
         match polled {
             Ok(()) => {
                 for event in &events {
@@ -43,6 +47,7 @@ impl<H: Handler> Server<H> {
                         Token(token) if token > LISTENERS - self.addresses.len() => {
                             self.accept(LISTENERS - token);
                         }
+                        Token(token) if token >= ARRIVALS => self.arrival_ready(token - ARRIVALS),
                         Token(token) if token >= DIALS => self.dial_ready(token - DIALS),
                         Token(index) => self.ready(index as u32, event),
                     }
@@ -57,11 +62,14 @@ impl<H: Handler> Server<H> {
         self.events = events;
         self.resume();
         self.advance_dials();
+        self.advance_arrivals();
         if self.engine.poll_timeout().is_some_and(|at| at <= self.now.tick) {
             self.engine.handle_timeout(self.now);
             self.obey();
         }
         self.flush();
+        let took = self.clock.since(began);
+        self.engine.statistics_mut().turns.record(took.as_micros() as u64);
         Ok(self.goes_on())
     }
 
@@ -75,8 +83,8 @@ impl<H: Handler> Server<H> {
             Stop::Draining { unlisten, by } => Some(unlisten.unwrap_or(by)),
             _ => None,
         };
-        let due =
-            [self.engine.poll_timeout(), self.accept_at, self.dials.next(), stop].into_iter().flatten().min();
+        let due = [self.engine.poll_timeout(), self.accept_at, self.dials.next(), self.arrivals.next(), stop];
+        let due = due.into_iter().flatten().min();
         let until = |tick: Tick| Duration::from_millis(tick.as_ms().saturating_sub(self.now.tick.as_ms()));
         [due.map(until), timeout].into_iter().flatten().min()
     }
@@ -89,6 +97,7 @@ impl<H: Handler> Server<H> {
             if self.engine.id_at(id.index) == Some(id) {
                 self.slots[id.index()].resumed = false;
                 self.read(id);
+                self.read_out(id);
             }
         }
         self.resumed_before = resumed;
@@ -104,9 +113,24 @@ impl<H: Handler> Server<H> {
                 for number in 0..self.listeners.len() {
                     self.accept_all(number, Holder::Group);
                 }
-                self.unlisten(|_| true);
-                self.stop = Stop::Draining { unlisten: None, by };
-            } else if unlisten.is_none() && (by <= self.now.tick || self.engine.connections() == 0) {
+                let shared: Vec<_> = self
+                    .listeners
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(i, place)| {
+                        place.as_ref().filter(|place| place.holder() == Holder::Group).map(|_| i)
+                    })
+                    .collect();
+                self.unlisten(|listener| listener.holder() == Holder::Group);
+                for number in shared {
+                    let ip = self.addresses[number].ip();
+                    self.taken_over[number] = ip.is_some_and(socket::is_listened_on);
+                }
+                self.leave(by);
+            } else if unlisten.is_none()
+                && (self.engine.connections() == 0 && self.arrivals.is_empty()
+                    || self.engine.is_drained() && self.reading_out == 0)
+            {
                 self.shutdown();
             }
         }
@@ -130,6 +154,7 @@ impl<H: Handler> Server<H> {
         for _ in 0..ACCEPTS_MAX {
             let Some(listener) = self.listeners.get(number).and_then(Option::as_ref) else { return };
             match Listener::accept(listener, number as u16) {
+                Ok((socket, info)) if listener.is_of_proxies() => self.arrive(socket, info),
                 Ok((socket, info)) => self.accepted(socket, info),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The peer of this one has gone again.
@@ -137,6 +162,7 @@ impl<H: Handler> Server<H> {
                 Err(_) => {
                     // Out of descriptors, most likely. Those that wait stay in the backlog; trying at once would spin.
                     self.accept_at = Some(self.now.tick.after(ACCEPT_PAUSE_MS));
+                    self.engine.statistics_mut().accept_pauses += 1;
                     return;
                 }
             }
@@ -150,7 +176,11 @@ impl<H: Handler> Server<H> {
             && listener.holder() == holder
             && let Ok((socket, info)) = listener.accept(number as u16)
         {
-            self.accepted(socket, info);
+            if listener.is_of_proxies() {
+                self.arrive(socket, info);
+            } else {
+                self.accepted(socket, info);
+            }
         }
     }
 
@@ -164,8 +194,13 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    fn accepted(&mut self, mut socket: Socket, info: PeerInfo) {
+    fn accepted(&mut self, socket: Socket, info: PeerInfo) {
         let id = self.engine.handle_accept(self.now, info);
+        self.settle_in(socket, id);
+    }
+
+    /// A connection that the engine has just taken gets its place.
+    pub(super) fn settle_in(&mut self, mut socket: Socket, id: ConnId) {
         if socket.register(self.poll.registry(), Token(id.index())).is_err() {
             self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::Other));
         }
@@ -278,8 +313,7 @@ impl<H: Handler> Server<H> {
     /// The peer does not speak TLS as it should, or is not who it should be.
     #[cold]
     fn distrust(&mut self, id: ConnId, error: &io::Error) {
-        self.engine.handle_dial_failed(self.now, id, &DialError::Tls { why: error.to_string() });
-        self.engine.handle_lost(self.now, id, Lost::Io(io::ErrorKind::InvalidData));
+        self.engine.handle_tls_failed(self.now, id, &error.to_string());
     }
 
     /// Nobody is to be given up as a slow reader for what was not even offered to its socket.
@@ -287,6 +321,30 @@ impl<H: Handler> Server<H> {
     fn relieve(&mut self) {
         if self.engine.is_pressing() {
             self.flush();
+        }
+    }
+
+    fn begin_reading_out(&mut self, id: ConnId) {
+        let slot = self.slot(id);
+        if slot.socket.is_none() {
+            return self.engine.handle_read_out(self.now, id); // it is being dialled
+        }
+        slot.reads_left = READS_OUT_MAX;
+        self.reading_out += 1;
+        self.resume_later(id);
+    }
+
+    /// One that is to be closed was read: perhaps there is nothing more.
+    fn read_out(&mut self, id: ConnId) {
+        let slot = &mut self.slots[id.index()];
+        if slot.reads_left == 0 {
+            return;
+        }
+        slot.reads_left = if slot.resumed { slot.reads_left - 1 } else { 0 };
+        if slot.reads_left == 0 {
+            self.reading_out -= 1;
+            self.engine.handle_read_out(self.now, id);
+            self.obey();
         }
     }
 
@@ -304,7 +362,15 @@ impl<H: Handler> Server<H> {
         // No more than were allowed to wait: others may go on adding while we work.
         for _ in 0..EVENTS_MAX {
             let Some(command) = remote.next() else { break };
+            let command = match command {
+                RemoteCommand::Limits(limits) => {
+                    self.take_limits(limits.0, limits.1);
+                    continue;
+                }
+                command => command,
+            };
             self.engine.act(self.now, |_, cx| match command {
+                RemoteCommand::Limits(_) => {}
                 RemoteCommand::Send(id, message) => {
                     cx.send(id, message.as_message());
                 }
@@ -390,6 +456,9 @@ impl<H: Handler> Server<H> {
                         Some(socket) => socket.end(&mut self.room),
                         None => self.dials.forget(id),
                     }
+                    if self.slots[id.index()].reads_left > 0 {
+                        self.reading_out -= 1;
+                    }
                     self.slots[id.index()] = Slot::default();
                 }
                 Command::Read(id) => {
@@ -397,7 +466,9 @@ impl<H: Handler> Server<H> {
                         self.resume_later(id);
                     }
                 }
+                Command::ReadOut(id) => self.begin_reading_out(id),
                 Command::Shutdown => self.remote.shutdown(),
+                Command::Drain => self.remote.drain(self.drain_ms),
             }
         }
     }

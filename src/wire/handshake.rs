@@ -214,6 +214,11 @@ pub enum Refusal {
     UpgradeRequired,
     /// 426: `Sec-WebSocket-Version` is not 13. §4.4
     Version,
+    /// 429: the address begins more than `limit` connections a second. RFC 6585 §4
+    TooManyHandshakes {
+        /// Connections that one address may begin in a second.
+        limit: u32,
+    },
     /// 431: the head is larger than `limit` bytes.
     HeadTooLarge {
         /// Bytes a head may have.
@@ -224,7 +229,7 @@ pub enum Refusal {
         /// Header lines a head may have.
         limit: u32,
     },
-    /// 503: a limit on connections is reached, or the server stops.
+    /// 503, with `Retry-After: 1`: a limit on connections is reached, or the server stops.
     Unavailable(&'static str),
     /// 505: the HTTP version is not 1.1.
     HttpVersion,
@@ -236,6 +241,9 @@ pub enum Refusal {
         reason: String,
     },
 }
+
+/// Seconds after which to try again what was not possible at the moment.
+const RETRY_AFTER_S: &str = "1";
 
 impl Refusal {
     /// A refusal with a status and a line of one's own.
@@ -258,10 +266,32 @@ impl Refusal {
             Refusal::BodyTooLarge { .. } => 413,
             Refusal::Expectation => 417,
             Refusal::UpgradeRequired | Refusal::Version => 426,
+            Refusal::TooManyHandshakes { .. } => 429,
             Refusal::HeadTooLarge { .. } | Refusal::TooManyHeaders { .. } => 431,
             Refusal::Unavailable(_) => 503,
             Refusal::HttpVersion => 505,
             Refusal::Other { status, .. } => *status,
+        }
+    }
+
+    /// A short name for logs and statistics, of which there are few: neither the peer's text nor a handler's is in it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Refusal::Malformed(_) => "malformed",
+            Refusal::Subprotocol => "subprotocol",
+            Refusal::Origin => "origin",
+            Refusal::Method | Refusal::Head => "method",
+            Refusal::Timeout { .. } => "timeout",
+            Refusal::LengthRequired => "length_required",
+            Refusal::BodyTooLarge { .. } => "body_too_large",
+            Refusal::Expectation => "expectation",
+            Refusal::UpgradeRequired => "upgrade_required",
+            Refusal::Version => "version",
+            Refusal::HeadTooLarge { .. } => "head_too_large",
+            Refusal::TooManyHeaders { .. } => "too_many_headers",
+            Refusal::Unavailable(_) => "unavailable",
+            Refusal::HttpVersion => "http_version",
+            _ => "other",
         }
     }
 
@@ -289,6 +319,10 @@ impl Refusal {
                 put_header("Upgrade", "websocket", out);
                 put_header("Sec-WebSocket-Version", "13", out);
             }
+            Refusal::Unavailable(_) => put_header("Retry-After", RETRY_AFTER_S, out), // RFC 9110 §10.2.3
+            Refusal::Origin => put_header("Vary", "Origin", out),
+            // Those of a second may come at once, so after a second there is room again.
+            Refusal::TooManyHandshakes { .. } => put_header("Retry-After", "1", out),
             _ => {}
         }
         // RFC 9110 §7.8: a sender of Upgrade lists it in Connection too.
@@ -304,7 +338,9 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::Malformed(what) => write!(f, "malformed request: {what}"),
             Refusal::Subprotocol => f.write_str("none of the subprotocols offered is known here"),
-            Refusal::Origin => f.write_str("pages of this origin may not connect"),
+            Refusal::Origin => f.write_str(
+                "pages of this origin may not connect: the server's list of origins does not name it",
+            ),
             Refusal::Method | Refusal::Head => f.write_str("only GET is understood here"),
             Refusal::Timeout { limit_ms } => write!(f, "the handshake took longer than {limit_ms} ms"),
             Refusal::LengthRequired => f.write_str("a body is read by its Content-Length, and there is none"),
@@ -312,6 +348,9 @@ impl fmt::Display for Refusal {
             Refusal::Expectation => f.write_str("no other expectation than 100-continue is met here"),
             Refusal::UpgradeRequired => f.write_str("this is a WebSocket endpoint: connect with ws://"),
             Refusal::Version => f.write_str("only version 13 of the WebSocket protocol is spoken here"),
+            Refusal::TooManyHandshakes { limit } => {
+                write!(f, "this address begins more than {limit} connections a second: wait and try again")
+            }
             Refusal::HeadTooLarge { limit } => write!(f, "the request head is larger than {limit} bytes"),
             Refusal::TooManyHeaders { limit } => write!(f, "the request has more than {limit} header lines"),
             Refusal::Unavailable(what) => f.write_str(what),

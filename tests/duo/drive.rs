@@ -3,7 +3,8 @@
 use super::{REQUEST, RESPONSE, entropy, show};
 use sockeye::{
     Answer, Cause, Closed, Command, Config, ConnId, Context, DialError, Endpoint, Engine, Handler,
-    HttpRequest, Input, Lost, Message, Now, PeerInfo, Request, Response, Tick, Upgrade,
+    HttpRequest, Input, Keepalive, Limits, Lost, Message, Now, PeerInfo, Refused, Request, Response,
+    Statistics, Tick, Upgrade,
 };
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -55,6 +56,10 @@ pub struct Script {
     act: Act,
     judge: Judge,
     reply: Reply,
+    /// Messages it was handed, and the bytes of these.
+    received: (u64, u64),
+    /// Whom the engine refused: with which status, or none where it was TLS, and the path that was asked for.
+    refused: Vec<(ConnId, Option<u16>, Option<String>)>,
 }
 
 impl Script {
@@ -71,6 +76,14 @@ impl Handler for Script {
 
     fn on_http(&mut self, cx: &mut Context<'_>, id: ConnId, request: &HttpRequest<'_>) -> Answer {
         (self.reply)(cx, id, request)
+    }
+
+    fn on_refused(&mut self, _: &mut Context<'_>, id: ConnId, refused: &Refused<'_>) {
+        assert!(!self.open.contains(&id) && self.refused.iter().all(|(other, ..)| *other != id));
+        self.refused.push(match refused {
+            Refused::Http { refusal, path } => (id, Some(refusal.status()), path.map(str::to_owned)),
+            _ => (id, None, None),
+        });
     }
 
     fn on_response(&mut self, cx: &mut Context<'_>, id: ConnId, response: &Response<'_>) {
@@ -91,6 +104,8 @@ impl Handler for Script {
 
     fn on_message(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
         assert!(self.open.contains(&id), "a message of {id}, which is not open");
+        self.received.0 += 1;
+        self.received.1 += message.as_bytes().len() as u64;
         let seen = match message {
             Message::Text(text) => Seen::Text(text.to_owned()),
             Message::Binary(bytes) => Seen::Binary(bytes.to_vec()),
@@ -169,6 +184,10 @@ pub struct Drive {
     dials: VecDeque<(ConnId, Endpoint)>,
     /// A handler asked that the server stop.
     pub shutdown_asked: bool,
+    /// A handler asked that it drain.
+    pub drain_asked: bool,
+    /// What has arrived from these is to be read before they are closed.
+    reading_out: Vec<ConnId>,
     /// The test is about a handler that panics: in all others that is a failed assertion of [`Script`], or of the test.
     pub may_panic: bool,
 }
@@ -201,6 +220,8 @@ impl Drive {
             act: Box::new(act),
             judge: Box::new(|_| Upgrade::accept()),
             reply: Box::new(|_, _, _| Answer::Refuse),
+            received: (0, 0),
+            refused: Vec::new(),
         };
         let read_bytes_max = config.limits.read_bytes_max as usize;
         Drive {
@@ -212,6 +233,8 @@ impl Drive {
             wires: BTreeMap::new(),
             dials: VecDeque::new(),
             shutdown_asked: false,
+            drain_asked: false,
+            reading_out: Vec::new(),
             may_panic: false,
         }
     }
@@ -305,6 +328,18 @@ impl Drive {
         self.wake()
     }
 
+    /// A peer does not speak TLS as it should.
+    pub fn fail_tls(&mut self, id: ConnId) -> &mut Drive {
+        self.engine.handle_tls_failed(self.now, id, "not a record");
+        self.obey();
+        self.wake()
+    }
+
+    /// Whom the engine refused: with which status, none where it was TLS, and the path that was asked for.
+    pub fn take_refused(&mut self) -> Vec<(ConnId, Option<u16>, Option<String>)> {
+        std::mem::take(&mut self.engine.handler_mut().refused)
+    }
+
     /// The peer's socket takes no byte until [`Drive::take`] says so.
     pub fn block(&mut self, id: ConnId) -> &mut Drive {
         self.wire(id).room = 0;
@@ -344,7 +379,13 @@ impl Drive {
             }
             self.flush();
             if !moved && self.wires.values().all(|wire| !wire.writable) {
-                return self;
+                if self.reading_out.is_empty() {
+                    return self;
+                }
+                for id in std::mem::take(&mut self.reading_out) {
+                    self.engine.handle_read_out(self.now, id);
+                    self.obey();
+                }
             }
         }
     }
@@ -413,7 +454,10 @@ impl Drive {
                     assert!(!std::mem::replace(&mut wire.closed, true), "{id} is closed twice");
                 }
                 Command::Read(id) => assert!(!self.wire(id).closed, "{id} is to be read, a dead id"),
+                // `wake` reads what has arrived, and then there is nothing more.
+                Command::ReadOut(id) => self.reading_out.push(id),
                 Command::Shutdown => self.shutdown_asked = true,
+                Command::Drain => self.drain_asked = true,
             }
         }
     }
@@ -428,6 +472,11 @@ impl Drive {
         self.wake()
     }
 
+    /// So much time passes.
+    pub fn pass(&mut self, ms: u64) -> &mut Drive {
+        self.at(self.now.tick.as_ms() + ms)
+    }
+
     /// Does between two events what a handler's call could.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut Context<'_>) -> R) -> R {
         let result = self.engine.act(self.now, |_, cx| act(cx));
@@ -436,10 +485,33 @@ impl Drive {
         result
     }
 
+    pub fn set_limits(&mut self, limits: Limits, keepalive: Keepalive) -> &mut Drive {
+        self.engine.set_limits(self.now, limits, keepalive);
+        self.obey();
+        self.wake()
+    }
+
     pub fn shutdown(&mut self) -> &mut Drive {
         self.engine.handle_shutdown(self.now);
         self.obey();
         self.wake()
+    }
+
+    /// A drain begins; who came by listener 0 is told that somebody else serves it, or not.
+    pub fn drain(&mut self, within_ms: u32, taken_over: bool) -> &mut Drive {
+        self.engine.handle_drain(self.now, within_ms, &[taken_over]);
+        self.obey();
+        self.wake()
+    }
+
+    /// It is about to begin.
+    pub fn drain_ahead(&mut self) -> &mut Drive {
+        self.engine.handle_drain_ahead(self.now);
+        self.wake()
+    }
+
+    pub fn is_drained(&self) -> bool {
+        self.engine.is_drained()
     }
 
     pub fn abort(&mut self) -> &mut Drive {
@@ -459,6 +531,25 @@ impl Drive {
 
     pub fn buffered_bytes(&self) -> usize {
         self.engine.buffered_bytes()
+    }
+
+    /// What the engine has counted, of which the books balance.
+    #[track_caller]
+    pub fn statistics(&self) -> Statistics {
+        let (seen, script) = (self.engine.statistics(), self.engine.handler());
+        let mut open = script.open.len() as u64;
+        // A handler that panicked in its on_open or on_close is owed nothing.
+        if self.may_panic {
+            open = seen.open();
+        }
+        assert_eq!(seen.open(), open, "{seen:?}");
+        assert!(seen.handshaking() + seen.dialling() + open <= self.connections() as u64, "{seen:?}");
+        assert_eq!(seen.refusals().map(|(.., count)| count).sum::<u64>(), seen.handshakes.refused);
+        assert_eq!(seen.answers().map(|(_, count)| count).sum::<u64>(), seen.handshakes.answered);
+        assert_eq!(seen.closes().map(|(.., count)| count).sum::<u64>(), seen.closed);
+        assert_eq!((seen.received.messages, seen.received.bytes), script.received);
+        assert_eq!((seen.panics, seen.now.buffered_bytes), (self.panics(), self.buffered_bytes() as u64));
+        seen
     }
 
     /// When the engine wants to be told the time again.
@@ -513,6 +604,18 @@ impl Drive {
     pub fn expect_tick(&mut self) -> &mut Drive {
         assert_eq!(self.engine.handler_mut().log.pop_front(), Some((None, Seen::Tick)));
         self
+    }
+
+    /// All peers end TCP.
+    pub fn feed_all_eof(&mut self) -> &mut Drive {
+        self.wires.values_mut().for_each(|wire| wire.eof = true);
+        self.wake()
+    }
+
+    /// What was written and told is of no interest.
+    pub fn forget_all(&mut self) {
+        self.take_seen();
+        self.wires.values_mut().for_each(|wire| wire.out.clear());
     }
 
     /// The handler was told nothing that was not asked about.
@@ -589,6 +692,7 @@ impl Drop for Drive {
             return;
         }
         self.expect_nothing_seen();
+        self.statistics();
         for id in self.wires.keys().copied().collect::<Vec<_>>() {
             self.expect_silence(id);
         }

@@ -9,13 +9,13 @@ use std::process::Command;
 enum Attack {
     /// A script of this name, over both transports, beside a neighbour and with a bound on memory.
     Script(&'static str),
-    /// No peer can; a test in another file, of this name, does.
+    /// No peer can, or the clock has to be the test's own; a test in another file, of this name, does.
     Elsewhere(&'static str, &'static str),
 }
 use Attack::{Elsewhere, Script};
 
 /// By the names of the settings, in the order of the reference.
-const ATTACKS: [(&str, Attack); 42] = [
+const ATTACKS: [(&str, Attack); 45] = [
     // [limits]
     ("message_bytes_max", Script("exhaustion::s10_4_a_fault_after_a_huge_announcement_costs_nothing")),
     ("fragments_max", Script("exhaustion::s10_4_empty_fragments_end_at_their_count")),
@@ -37,6 +37,24 @@ const ATTACKS: [(&str, Attack); 42] = [
     (
         "remote_commands_max",
         Elsewhere("tests/loopback.rs", "a_full_queue_is_a_typed_error_and_a_turn_makes_room"),
+    ),
+    (
+        "handshakes_per_address_per_second_max",
+        Elsewhere(
+            "tests/rfc6455/edge.rs",
+            "an_address_that_connects_too_often_is_refused_with_429_until_a_second_allows_more",
+        ),
+    ),
+    (
+        "messages_per_second_max",
+        Elsewhere(
+            "tests/rfc6455/edge.rs",
+            "who_sends_more_messages_than_allowed_is_not_read_until_it_may_go_on",
+        ),
+    ),
+    (
+        "bytes_per_second_max",
+        Elsewhere("tests/rfc6455/edge.rs", "who_sends_more_bytes_than_allowed_is_not_read_and_loses_nothing"),
     ),
     // [actions]
     ("json_message_bytes_max", Script("actions::messages_past_the_size_of_json_are_refused_one_by_one")),

@@ -269,7 +269,7 @@ const ADDRESS_FULL: &str = "this address has as many connections as it may have"
 fn expect_503(drive: &mut Drive, id: ConnId, why: &str) {
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{why}\n",
+         Retry-After: 1\r\nConnection: close\r\n\r\n{why}\n",
         why.len() + 1
     );
     drive.expect(id, answer.as_bytes()).expect_shut(id).expect_nothing_seen();

@@ -180,7 +180,7 @@ fn a_value_that_is_wrong_is_named_with_its_line_and_what_is_expected() {
             "5: limits.fragments_max = -1: -1 is not in 0..=4294967295 (expected: a whole number)",
             "7: server.no_acks = \"yes\": this is a string (expected: true or false)",
             "8: server.listen = [\"127.0.0.1:0\", \"nonsense\"]: 'nonsense' is no address: give HOST:PORT, [IPV6]:PORT or \
-             unix:PATH; before it tls: for TLS",
+             unix:PATH; before it tls: for TLS, and before that proxy: where proxies come with the PROXY protocol",
             "9: server.zone = 1: this is an integer (expected: a string, NAME)",
             "10: there is no server.log: did you mean log.log?",
             "12: log.log = \"xml\": there is no such value (expected: one of json, text)",
@@ -396,10 +396,10 @@ fn users_log_level_and_origins_are_read_again_and_what_is_not_says_so() {
     file.write(config(
         "debug",
         "\"https://a.example\"",
-        "[limits]\nheaders_max = 44\n[timers]\nlinger_ms_max = 5\n",
+        "[limits]\nread_bytes_max = 8192\n[deflate]\ndeflate_level = 5\n",
     ));
     signal("HUP", serving.child.id());
-    let last = "sockeye: settings read again; a restart is needed for what else has changed: limits.headers_max, timers.linger_ms_max";
+    let last = "sockeye: settings read again; a restart is needed for what else has changed: limits.read_bytes_max, deflate.deflate_level";
     serving.line_with(last);
     for line in [
         "sockeye: origins read again: https://a.example\n",
@@ -439,6 +439,41 @@ fn users_log_level_and_origins_are_read_again_and_what_is_not_says_so() {
     signal("HUP", serving.child.id());
     serving.line_with("users read again: 1 user in");
     assert_eq!(serving.line_with("sockeye: settings read again"), "sockeye: settings read again");
+    signal("TERM", serving.child.id());
+    assert_eq!(serving.exit_code(), Some(0), "{}", serving.said);
+}
+
+#[test]
+fn limits_are_read_again_for_those_who_are_connected_too() {
+    let file =
+        File::new("again-limits", "[limits]\nmessage_bytes_max = 100\n[actions]\nname_bytes_max = 8\n");
+    let mut serving = Serving::start(&["--listen", "127.0.0.1:0", "--config", file.path()]);
+    let address = serving.listening_ip();
+    let mut page = Page::open(address, "/actions");
+    let join = |name: &str| format!(r#"[{{"action":"join_channel","channel_name":"{name}"}}]"#);
+    assert!(page.ask(&join("long_name")).contains("8"), "the name is too long");
+
+    file.write(
+        "[limits]\nmessage_bytes_max = 200\n[actions]\nname_bytes_max = 9\n[timers]\nping_after_ms = 50\n",
+    );
+    signal("HUP", serving.child.id());
+    let line = serving.line_with("limits read again");
+    assert_eq!(
+        line,
+        "sockeye: limits read again: limits.message_bytes_max, actions.name_bytes_max, timers.ping_after_ms"
+    );
+    assert!(!page.ask(&join("long_name")).contains("error"), "now it is not");
+    assert!(page.ask(&join(&"x".repeat(150))).contains('9'), "a message of more than 100 bytes is read");
+
+    // What makes no sense is named with its place, and all stays.
+    file.write("[limits]\nmessage_bytes_max = 300\noutbox_bytes_max = 4\n");
+    signal("HUP", serving.child.id());
+    let line = serving.line_with("limits stay as they were");
+    assert!(
+        line.contains(&format!("{}:3: limits.outbox_bytes_max: outbox_bytes_max is 4", file.path())),
+        "{line}"
+    );
+    page.send(&"x".repeat(201)).expect_close(1009);
     signal("TERM", serving.child.id());
     assert_eq!(serving.exit_code(), Some(0), "{}", serving.said);
 }

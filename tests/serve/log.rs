@@ -7,8 +7,8 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader},
-    net::SocketAddr,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpStream},
 };
 
 const PASSWORD: &str = "password-of-the-admin";
@@ -92,7 +92,7 @@ const HAPPENED: [(&str, &str, &[&str]); 14] = [
     ("info", "connection closed", &["connection", "code", "clean", "cause"]),
     ("info", "message pushed", &["connection", "delivered"]),
     ("warn", "push refused", &["connection", "address", "status"]),
-    ("info", "handshake refused", &["connection", "address", "path", "status"]),
+    ("info", "handshake refused", &["connection", "address", "path", "status", "reason"]),
     ("info", "users read again", &["count", "file"]),
     ("info", "stopping", &["signal"]),
     ("info", "stopped", &[]),
@@ -176,6 +176,50 @@ fn at_debug_nothing_is_told_that_should_not_be_either() {
             "{message} in {said}"
         );
     }
+}
+
+/// The record of somebody who sends this and is not let in.
+fn refusal_of(serving: &mut Serving, address: SocketAddr, sent: &[u8], message: &str) -> Value {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(sent).expect("it reads");
+    let record: Value = serde_json::from_str(&serving.line_with(message)).expect("a record");
+    assert_eq!((&record["level"], &record["message"]), (&"info".into(), &message.into()), "{record}");
+    assert_eq!(record["address"], stream.local_addr().expect("it has one").to_string(), "{record}");
+    assert!(record["connection"].is_string(), "{record}");
+    record
+}
+
+#[test]
+fn who_is_not_let_in_is_in_the_log_whoever_refused_it() {
+    let listens = ["--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0", "--tls-self-signed"];
+    let rules = ["--origin", "https://a", "--paths-strict", "--log", "json"];
+    let mut serving = Serving::start(&[&listens[..], &rules].concat());
+    let address = address(&mut serving);
+    let line: Value = serde_json::from_str(&serving.line_with("listening")).expect("a record");
+    let under_tls = line["address"].as_str().and_then(|address| address.strip_prefix("tls:"));
+    let under_tls = under_tls.and_then(|address| address.parse().ok()).expect("an address");
+
+    let request = |target: &str, line: &str| {
+        format!(
+            "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{line}\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+    };
+    let refused = "handshake refused";
+    let foreign = request("/echo?a", "Origin: https://b\r\n");
+    let record = refusal_of(&mut serving, address, foreign.as_bytes(), refused);
+    assert_eq!((&record["status"], &record["path"]), (&403.into(), &"/echo".into()));
+    assert_eq!(record["reason"], "pages of this origin may not connect");
+    let record = refusal_of(&mut serving, address, request("/elsewhere", "").as_bytes(), refused);
+    assert_eq!((&record["status"], &record["path"]), (&404.into(), &"/elsewhere".into()));
+    let record = refusal_of(&mut serving, address, b"\x1b[2J\r\n\r\n", refused);
+    assert_eq!((&record["status"], &record["path"]), (&400.into(), &Value::Null));
+    let record = refusal_of(&mut serving, under_tls, &[0; 64], "TLS handshake failed");
+    assert!(record["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{record}");
+    let record = refusal_of(&mut serving, under_tls, b"GET / HTTP/1.1\r\n", refused);
+    assert_eq!(record["status"], 400);
+    signal("TERM", serving.child.id());
+    assert_eq!(serving.exit_code(), Some(0), "{}", serving.said);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::{
     page::Page,
     serving::{Serving, expect_usage, sockeye},
-    tool::{PATIENCE, signal},
+    tool::{PATIENCE, finish, signal},
 };
 use std::{
     io::{Read, Write},
@@ -148,6 +148,26 @@ fn a_socket_that_is_passed_outlives_the_process_and_nobody_is_refused() {
     }
     crowd.go_on(200);
     crowd.expect_no_failure();
+}
+
+#[test]
+fn tls_is_spoken_on_a_socket_that_is_passed_and_outlives_the_process() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    for listen in ["tls:fd:web=echo", "tls:systemd=echo"] {
+        let socket = socket.try_clone().expect("there are descriptors");
+        let mut serving = passed(socket, &["--listen", listen, "--tls-self-signed"]);
+        assert_eq!(serving.listening(), format!("tls:{address}"));
+        let url = format!("wss://{address}/");
+        let mut connect = sockeye(&["connect", &url, "--insecure", "--wait", "0.2"]);
+        let mut child = connect.stdin(Stdio::piped()).spawn().expect("the binary starts");
+        child.stdin.take().expect("it is piped").write_all(b"hello\n").expect("it is read");
+        let output = finish(child);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "hello\n", "{output:?}");
+        signal("TERM", serving.child.id());
+        assert_eq!(serving.exit_code(), Some(0));
+    }
+    expect_usage(&["serve", "--listen", "tls:fd:web"], &["tls:fd:web", "--tls-cert"]);
 }
 
 #[test]

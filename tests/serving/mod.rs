@@ -14,7 +14,11 @@ use std::{
 pub fn sockeye(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.env_remove("SOCKEYE_ADMIN_PASSWORD").env_remove("SOCKEYE_CONFIG");
+    for variable in
+        ["SOCKEYE_ADMIN_PASSWORD", "SOCKEYE_ADMIN_TOKEN", "SOCKEYE_CONFIG", "SOCKEYE_SERVER__ADMIN"]
+    {
+        command.env_remove(variable);
+    }
     command
 }
 

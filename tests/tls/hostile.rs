@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 
 #[test]
 fn nonsense_ends_one_connection_and_a_neighbour_is_served() {
-    let (server, config) = pair();
+    let (mut server, config) = pair();
     let mut neighbour = Peer::open(server.address, &config);
     let mut noise = 0x9e37_79b9_u32;
     let mut random = |len: usize| -> Vec<u8> {
@@ -43,6 +43,10 @@ fn nonsense_ends_one_connection_and_a_neighbour_is_served() {
         assert!(answer.len() < 100, "{} bytes, {ended:?}", answer.len());
         neighbour.expect_echo(b"still there");
     }
+    let seen = server.stop().expect("it ran");
+    assert_eq!((seen.accepted, seen.handshakes.opened), (9, 1));
+    assert!(seen.handshakes.tls_failed >= 6, "{seen:?}");
+    assert_eq!(seen.handshakes.tls_failed + seen.handshakes.lost + seen.handshakes.refused, 8, "{seen:?}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod certificates;
 mod client;
 mod hostile;
 mod peer;
+#[cfg(feature = "proxy")]
+mod proxy;
 
 use certificates::Authority;
 use peer::{Peer, config, masked, roots_of, tcp};
@@ -15,7 +17,7 @@ use rustls::{
 };
 use sockeye::{
     Cause, Certificate, Closed, Config, ConnId, Context, Error, Handler, Listen, Lost, Message, Remote,
-    Server, TlsError, TlsServer,
+    Server, Statistics, TlsError, TlsServer,
 };
 use std::{
     io::{Read, Write},
@@ -69,7 +71,7 @@ struct Running {
     address: SocketAddr,
     remote: Remote,
     ended: Receiver<String>,
-    thread: Option<JoinHandle<Result<(), Error>>>,
+    thread: Option<JoinHandle<Result<Statistics, Error>>>,
 }
 
 fn settings() -> Config {
@@ -82,7 +84,12 @@ fn serve(config: Config, tls: &TlsServer) -> Running {
     let (end, ended) = mpsc::channel();
     let mut server = Server::bind_tls(config, tls.clone(), Echo { ended: end }).unwrap();
     let (address, remote) = (server.addresses()[0].ip().unwrap(), server.remote());
-    Running { address, remote, ended, thread: Some(thread::spawn(move || server.run())) }
+    Running {
+        address,
+        remote,
+        ended,
+        thread: Some(thread::spawn(move || server.run().map(|()| server.statistics()))),
+    }
 }
 
 impl Running {
@@ -97,11 +104,14 @@ impl Running {
         assert!(how.starts_with(code), "{how}");
     }
 
-    fn stop(&mut self) {
+    /// What it has counted, of which the books balance; nothing if it was stopped before.
+    fn stop(&mut self) -> Option<Statistics> {
         self.remote.shutdown();
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("no panic").expect("the loop runs");
-        }
+        let thread = self.thread.take()?;
+        let seen = thread.join().expect("no panic").expect("the loop runs");
+        assert_eq!((seen.handshaking(), seen.open(), seen.now.connections), (0, 0, 0), "{seen:?}");
+        assert_eq!(seen.closes().map(|(.., count)| count).sum::<u64>(), seen.closed, "{seen:?}");
+        Some(seen)
     }
 }
 

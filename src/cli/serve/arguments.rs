@@ -4,15 +4,16 @@ use super::{
     layers::HEADING,
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
+    operator::Public,
     secrets::Hidden,
     supervisor::Passed,
     tls::TlsArguments,
     zone::Zone,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use log::LevelFilter;
 use sockeye::{
-    Config, Listen, ListeningSocket,
+    Config, ForwardedHeader, Listen, ListeningSocket, Network,
     dialect::Dialect,
     hub::{Hub, Settings, auth::JwtAlgorithm},
 };
@@ -20,41 +21,61 @@ use std::{path::PathBuf, str::FromStr};
 
 /// Where it listens when nothing else is said.
 const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
-/// How long to drain where somebody takes over.
-const DRAIN_MS: u32 = 1_000;
 
 #[derive(Args, Debug)]
 #[command(after_help = "Sizes are in bytes and may end in KiB, MiB or GiB; times are in milliseconds.\n\n\
                         Dialects: actions, envelope, chat, room, echo, or auto (the default): a first message that is a \
                         JSON array, or an object with an action, chooses actions or envelope, any other echo. A path \
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
-                        SIGINT or SIGTERM: stop accepting, close every connection with 1001, exit 0 when all have \
-                        answered or 5 s have passed; a second signal exits at once. With --reuse-port, and on sockets that \
-                        were passed, those who are connected are served for --drain-ms before. SIGHUP: read --config, \
-                        --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
+                        SIGINT or SIGTERM: stop accepting, close every connection in turn within --drain-ms, with 1001, or \
+                        1012 where a successor has the address (--reuse-port) or the socket (systemd), exit 0 when all have \
+                        answered or 5 s more have passed; a second signal exits at once. SIGHUP: read --config, --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT), and after = the
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or unix:PATH, in front tls: for TLS (tls:HOST:PORT) and before
+    /// that proxy: for proxies that speak the PROXY protocol (proxy:tls:HOST:PORT, see --trusted-proxies), and after = the
     /// dialect spoken there (actions, envelope, chat, room, echo or auto; auto if none is given). Port 0 asks for a free
-    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=. May be
-    /// given several times.
+    /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=; both
+    /// with tls: in front for TLS. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
+
+    /// Where to look after the server: /healthz, /readyz, /metrics, and the API at /api/v1/ (--admin-token-file). HOST:PORT,
+    /// [IPV6]:PORT, unix:PATH or tls:HOST:PORT; `sockeye health` asks 127.0.0.1:4864. Nobody can connect with a WebSocket
+    /// there. Nowhere if none is given.
+    #[arg(long, value_name = "ADDR", value_parser = admin_address)]
+    admin: Option<String>,
+
+    /// Answer /healthz and /readyz where WebSockets are served, too.
+    #[arg(long)]
+    public_health: bool,
+
+    /// Answer /metrics where WebSockets are served, too: to everybody.
+    #[arg(long)]
+    public_metrics: bool,
 
     /// Share TCP addresses with other processes of this user that do so too (SO_REUSEPORT), so that a new one can bind
     /// while this one still serves: start it, then send SIGTERM to this one.
     #[arg(long)]
     reuse_port: bool,
 
-    /// How long to serve those who are connected, after new connections are left to a successor, in milliseconds.
-    /// [default: 1000 with --reuse-port and on sockets that were passed, else 0]
-    #[arg(long, value_name = "MS")]
-    drain_ms: Option<u32>,
+    /// Proxies that are believed when they say whom a connection is for: networks (10.0.0.0/8, ::1) or unix, for those that
+    /// come by a Unix-domain socket, separated by commas. They say it by the PROXY protocol at a listener with proxy:, which
+    /// drops everybody else, and in --forwarded-header at any. Limits per address and the log go by whom they name. May be
+    /// given several times.
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
 
-    /// An origin whose pages may connect, such as https://example.com; any may when none is given. Others get 403.
-    /// May be given several times.
-    #[arg(long, value_name = "ORIGIN")]
+    /// Where trusted proxies say in a request whom it is for: in x-forwarded-for, in forwarded (RFC 7239), or in either,
+    /// the first if there is one. Name the one they write where they pass on what clients write of the other.
+    #[arg(long, value_name = "HEADER", value_enum, default_value_t = Forwarded::Either)]
+    forwarded_header: Forwarded,
+
+    /// An origin whose pages may connect, such as https://example.com or https://*.example.com; null for pages of files and
+    /// in sandboxes, * for any. Others get 403. When none is given any page may connect, but the cookies of a visitor count
+    /// only for pages of this host. May be given several times.
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     origin: Vec<String>,
 
     /// A subprotocol that is known beside those of the dialects: of those a client offers, the first known one is
@@ -158,6 +179,13 @@ pub(super) struct IdentityArguments {
     /// The same, in a file; one line end at its end is no part of it.
     #[arg(long, value_name = "FILE")]
     pub(super) admin_password_file: Option<PathBuf>,
+    /// What the API at --admin wants as Bearer; without one it is off. --admin-token-file, or SOCKEYE_ADMIN_TOKEN in the
+    /// environment, is better, for the same reason.
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) admin_token: Option<Hidden>,
+    /// The same, in a file; one line end at its end is no part of it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) admin_token_file: Option<PathBuf>,
     /// Users and their tokens, in TOML: [[user]] with token, id, name and group. Read again on SIGHUP.
     #[arg(long, value_name = "FILE")]
     pub(super) users: Option<PathBuf>,
@@ -178,6 +206,45 @@ pub(super) struct IdentityArguments {
     session_cookie: String,
 }
 
+/// [`ForwardedHeader`], as a flag says it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Forwarded {
+    Either,
+    XForwardedFor,
+    Forwarded,
+}
+
+impl Forwarded {
+    fn header(self) -> ForwardedHeader {
+        match self {
+            Forwarded::Either => ForwardedHeader::Either,
+            Forwarded::XForwardedFor => ForwardedHeader::XForwardedFor,
+            Forwarded::Forwarded => ForwardedHeader::Forwarded,
+        }
+    }
+}
+
+/// As a browser sends it, or else it would never be that of a page. RFC 6454 §6.2
+fn origin(text: &str) -> Result<String, String> {
+    let is_plain = matches!(text, "*" | "null")
+        || text.split_once("://").is_some_and(|(scheme, authority)| {
+            let name = authority.strip_prefix("*.").unwrap_or(authority);
+            let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            !scheme.is_empty()
+                && scheme.bytes().all(is_scheme)
+                && !name.is_empty()
+                && !name.contains(['/', '*', '?', '#', '@', ' ', ','])
+                && text.is_ascii()
+        });
+    if is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("give SCHEME://HOST or SCHEME://HOST:PORT, with nothing behind it, such as https://example.com; \
+             https://*.example.com for all names below one; null; or *"
+            .to_owned())
+    }
+}
+
 /// RFC 6265 §4.1.1: a token of HTTP.
 fn cookie_name(name: &str) -> Result<String, String> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -191,10 +258,14 @@ fn cookie_name(name: &str) -> Result<String, String> {
 impl Arguments {
     /// For the server.
     pub(super) fn config(&self) -> Config {
+        let bound = self.listen.iter().filter_map(|listen| listen.place.address());
         Config {
-            listen: self.listen.iter().filter_map(|listen| listen.place.address()).collect(),
+            listen: bound.chain(self.admin.clone()).collect(),
+            admin_listener: self.admin_listener(),
             reuse_port: self.reuse_port,
             origins: self.origins().to_vec(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            forwarded_header: self.forwarded_header.header(),
             subprotocols: Hub::config("")
                 .subprotocols
                 .into_iter()
@@ -232,33 +303,59 @@ impl Arguments {
         self.listen.iter().filter(bound).map(|listen| listen.dialect)
     }
 
+    /// Which listener is for those who look after the server: the last of those that are bound.
+    pub(super) fn admin_listener(&self) -> Option<u16> {
+        let count = self.dialects().count();
+        self.admin.as_ref().and_then(|_| u16::try_from(count).ok())
+    }
+
+    /// What is answered on the others, too.
+    pub(super) fn public(&self) -> Public {
+        Public { health: self.public_health, metrics: self.public_metrics }
+    }
+
     /// The sockets that were passed and are asked for, and what is spoken at each.
     pub(super) fn passed(&self) -> Result<Vec<(ListeningSocket, Option<Dialect>)>, String> {
+        let mut wanted: Vec<_> =
+            self.listen.iter().filter_map(|listen| Some((listen.passed()?, listen.dialect))).collect();
         // Those with a name first: `systemd` is the rest.
-        let named = self.listen.iter().filter_map(|listen| match &listen.place {
-            Place::Named(name) => Some((Some(name.as_str()), listen.dialect)),
-            _ => None,
-        });
-        let rest = self.listen.iter().filter(|listen| matches!(listen.place, Place::Passed));
-        let wanted: Vec<_> = named.chain(rest.map(|listen| (None, listen.dialect))).collect();
+        wanted.sort_by_key(|((name, _), _)| name.is_none());
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let mut passed = Passed::from_environment();
         let mut sockets = Vec::new();
-        for (name, dialect) in wanted {
-            sockets.extend(passed.take(name)?.into_iter().map(|socket| (socket, dialect)));
+        for ((name, under_tls), dialect) in wanted {
+            sockets.extend(passed.take(name, under_tls)?.into_iter().map(|socket| (socket, dialect)));
         }
         Ok(sockets)
     }
 
-    /// How long to drain, in milliseconds.
-    pub(super) fn drain_ms(&self, has_passed: bool) -> u32 {
-        self.drain_ms.unwrap_or(if self.reuse_port || has_passed { DRAIN_MS } else { 0 })
+    /// Where TLS is to be spoken, as far as it is given here.
+    pub(super) fn listens_for_tls(&self) -> Vec<String> {
+        let under_tls = self.listen.iter().filter_map(|listen| match &listen.place {
+            Place::Bind(address) => {
+                let inner = address.strip_prefix("proxy:").unwrap_or(address);
+                inner.starts_with("tls:").then(|| address.clone())
+            }
+            Place::Passed { name, under_tls } => {
+                let place = name.as_ref().map_or_else(|| "systemd".to_owned(), |name| format!("fd:{name}"));
+                under_tls.then(|| format!("tls:{place}"))
+            }
+        });
+        under_tls.collect()
     }
 
     pub(super) fn serves_pages(&self) -> bool {
         !self.no_pages
+    }
+}
+
+/// As it stands in `Config::listen`: no socket that was passed, no dialect.
+fn admin_address(text: &str) -> Result<String, String> {
+    match text.parse::<Listen>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -273,17 +370,25 @@ struct Address {
 enum Place {
     /// An address to be bound.
     Bind(String),
-    /// Sockets that were passed by this name.
-    Named(String),
-    /// All others that were passed.
-    Passed,
+    /// Sockets that were passed: those of this name, or all others; and whether TLS is spoken there.
+    Passed { name: Option<String>, under_tls: bool },
 }
 
 impl Place {
     fn address(&self) -> Option<String> {
         match self {
             Place::Bind(address) => Some(address.clone()),
-            Place::Named(_) | Place::Passed => None,
+            Place::Passed { .. } => None,
+        }
+    }
+}
+
+impl Address {
+    /// The name of the sockets that are to be passed, if it has one, and whether TLS is spoken there.
+    fn passed(&self) -> Option<(Option<&str>, bool)> {
+        match &self.place {
+            Place::Passed { name, under_tls } => Some((name.as_deref(), *under_tls)),
+            Place::Bind(_) => None,
         }
     }
 }
@@ -297,10 +402,12 @@ impl FromStr for Address {
             "auto" => None,
             name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
         };
-        let place = match address.strip_prefix("fd:") {
+        let (under_tls, passed) =
+            address.strip_prefix("tls:").map_or((false, address), |passed| (true, passed));
+        let place = match passed.strip_prefix("fd:") {
             Some("") => return Err("fd: is followed by a name".to_owned()),
-            Some(name) => Place::Named(name.to_owned()),
-            None if address == "systemd" => Place::Passed,
+            Some(name) => Place::Passed { name: Some(name.to_owned()), under_tls },
+            None if passed == "systemd" => Place::Passed { name: None, under_tls },
             None => {
                 address.parse::<Listen>().map_err(|error| error.to_string())?;
                 Place::Bind(address.to_owned())

@@ -37,6 +37,15 @@ pub(super) struct LimitArguments {
     /// Most connections from one address at a time; 0: any number. Past it: 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections_per_address_max)]
     connections_per_address_max: u32,
+    /// Connections that one address may begin in a second; 0: any number. Past it: 429, and over TLS dropped.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().handshakes_per_address_per_second_max)]
+    handshakes_per_address_per_second_max: u32,
+    /// Frames that one connection may send in a second; 0: any number. Past it: it is not read until it may go on.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().messages_per_second_max)]
+    messages_per_second_max: u32,
+    /// Bytes that one connection may send in a second, as they come and as they inflate; 0: any number. Past it: the same.
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes_u32)]
+    bytes_per_second_max: u32,
     /// Budget for all partial messages and outboxes; 0: a quarter of memory. Past it whoever holds most gets 1013.
     #[arg(long, value_name = "BYTES", default_value = "0", value_parser = bytes)]
     buffered_bytes_max: u64,
@@ -125,6 +134,10 @@ pub(super) struct TimerArguments {
     /// Longest closing handshake. Past it TCP is dropped.
     #[arg(long, value_name = "MS", default_value_t = Limits::default().closing_ms_max)]
     closing_ms_max: u32,
+    /// Time over which connections are closed when the server is told to stop, so that not all clients come back at once;
+    /// 0: all at once. With --reuse-port the first half of it, at most 500 ms, is for those who have begun to connect.
+    #[arg(long, value_name = "MS", default_value_t = Limits::default().drain_ms)]
+    drain_ms: u32,
     /// Longest wait for the peer to end TCP after we have.
     #[arg(long, value_name = "MS", default_value_t = Limits::default().linger_ms_max)]
     linger_ms_max: u32,
@@ -161,6 +174,7 @@ impl LimitArguments {
             headers_max: self.headers_max,
             handshake_ms_max: timers.handshake_ms_max,
             closing_ms_max: timers.closing_ms_max,
+            drain_ms: timers.drain_ms,
             linger_ms_max: timers.linger_ms_max,
             read_bytes_max: self.read_bytes_max,
             outbox_bytes_soft: self.outbox_bytes_soft,
@@ -169,6 +183,9 @@ impl LimitArguments {
             control_bytes_reserve: self.control_bytes_reserve,
             connections_max: self.connections_max,
             connections_per_address_max: self.connections_per_address_max,
+            handshakes_per_address_per_second_max: self.handshakes_per_address_per_second_max,
+            messages_per_second_max: self.messages_per_second_max,
+            bytes_per_second_max: self.bytes_per_second_max,
             buffered_bytes_max: self.buffered_bytes_max,
             pool_bytes_max: self.pool_bytes_max,
             deflate_context_bytes_max: self.deflate_context_bytes_max,

@@ -5,6 +5,7 @@ mod identities;
 mod layers;
 mod limits;
 mod logging;
+mod operator;
 mod reload;
 mod secrets;
 mod signals;
@@ -18,9 +19,11 @@ use self::{
     identities::Identities,
     layers::{Inputs, Layers, Unread},
     logging::Voice,
+    operator::{Operator, Reins},
     reload::Reload,
-    secrets::Password,
-    supervisor::Watchdog,
+    secrets::{Password, admin_token},
+    signals::Ending,
+    supervisor::{Farewell, Watchdog},
     tls::Certificates,
 };
 use super::{CANNOT_BIND, FAILED, OK, USAGE, manual::put_out};
@@ -116,7 +119,8 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
     let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
-    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &config.listen));
+    let identities = identities.and_then(|_| admin_token(&arguments.identity));
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
@@ -148,36 +152,46 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let unusable = |text| Failure { code: USAGE, text };
     let (identities, users) = Identities::new(&arguments.identity).map_err(unusable)?;
     let password = Password::find(&arguments.identity).map_err(unusable)?;
+    let token = admin_token(&arguments.identity).map_err(unusable)?;
 
     let config = arguments.config();
-    let certificates = Certificates::find(&arguments.tls, &config.listen).map_err(unusable)?;
+    let certificates = Certificates::find(&arguments.tls, &arguments.listens_for_tls()).map_err(unusable)?;
     let limits = config.limits;
     let (sockets, passed): (Vec<_>, Vec<_>) = arguments.passed().map_err(unusable)?.into_iter().unzip();
-    let dialects: Vec<_> = arguments.dialects().chain(passed).collect();
+    let admin = arguments.admin_listener();
+    let dialects: Vec<_> = arguments.dialects().chain(admin.map(|_| None)).chain(passed).collect();
     let settings = Settings {
         admin_password: Some(password.secret()),
         listeners: dialects.clone(),
         ..arguments.settings()
     };
     let hub = Hub::with(&config, settings, identities);
+    let has_api = token.is_some();
+    let operator = Operator::new(hub, admin, arguments.public(), token);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
     let (file, count) = (layers.file.clone(), layers.of_the_file());
     let files = certificates.clone().filter(Certificates::are_files);
     let reads_again = file.is_some() || users.has_file() || files.is_some();
     let signals = signals::register(reads_again).map_err(deaf)?;
-    let drain_ms = arguments.drain_ms(!sockets.is_empty());
     let bound = match &certificates {
-        Some(certificates) => Server::bind_tls_with(config, certificates.server(), hub, sockets),
-        None => Server::bind_with(config, hub, sockets),
+        Some(certificates) => Server::bind_tls_with(config, certificates.server(), operator, sockets),
+        None => Server::bind_with(config, operator, sockets),
     };
-    let server = bound.map_err(|error| Failure::of(error, &layers))?;
+    let mut server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
-    let reload = Reload { inputs, layers, users: users.clone(), certificates: files, remote: remote.clone() };
-    let ending = signals::Ending { remote, drain_ms };
+    let ending = Ending::new(remote, limits.drain_ms);
+    let reload = Reload { inputs, layers, users: users.clone(), certificates: files, ending: ending.clone() };
+    server.handler_mut().take_reins(Reins { ending: ending.clone(), reads_again, voice });
     signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 
-    for (address, dialect) in server.addresses().iter().zip(dialects) {
-        tell_address(voice, address, dialect, arguments.serves_pages());
+    let is_admin = |number: usize| admin.is_some_and(|admin| usize::from(admin) == number);
+    for (number, (address, dialect)) in server.addresses().iter().zip(dialects).enumerate() {
+        if !is_admin(number) {
+            tell_address(voice, address, dialect, arguments.serves_pages());
+        }
+    }
+    if let Some(address) = admin.and_then(|admin| server.addresses().get(usize::from(admin))) {
+        tell_admin(voice, address, has_api);
     }
     let (connections, descriptors) = (server.connections_max(), server.descriptors_max());
     tell_bounds(voice, connections, descriptors, &limits);
@@ -196,10 +210,14 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 }
 
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
-fn turn(mut server: Server<Hub<Identities>>) -> Result<(), Error> {
+fn turn(mut server: Server<Operator<Identities>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
+    let mut farewell = Farewell::default();
     while server.turn(watchdog.patience())? {
         watchdog.turned();
+        if server.is_draining() {
+            farewell.tell(server.connections());
+        }
     }
     Ok(())
 }
@@ -209,7 +227,9 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
     let name = dialect.map_or("auto", Dialect::name);
     let note = if dialect.is_none() { " (the first message decides)" } else { "" };
     let scheme = if matches!(address, LocalAddress::Tls(_)) { "https" } else { "http" };
-    let url = address.ip().filter(|_| has_pages).map(|address| url(scheme, address));
+    // Browsers do not speak the PROXY protocol.
+    let is_browsable = has_pages && !matches!(address, LocalAddress::Proxied(_));
+    let url = address.ip().filter(|_| is_browsable).map(|address| url(scheme, address));
     let shown = url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
     let address = address.to_string();
     let mut fields = vec![("address", address.as_str().into()), ("dialect", name.into())];
@@ -219,6 +239,18 @@ fn tell_address(voice: Voice, address: &LocalAddress, dialect: Option<Dialect>, 
         format_args!("sockeye: listening on {address} for {name}{note}{shown}"),
         "listening",
         &fields,
+    );
+}
+
+/// Scripts read this line, too.
+fn tell_admin(voice: Voice, address: &LocalAddress, has_api: bool) {
+    let address = address.to_string();
+    let note = if has_api { "" } else { " (without its API: no --admin-token-file)" };
+    voice.say(
+        Level::Info,
+        format_args!("sockeye: administration on {address}{note}"),
+        "administration",
+        &[("address", address.as_str().into()), ("api", has_api.into())],
     );
 }
 

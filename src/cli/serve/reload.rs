@@ -5,10 +5,11 @@ use super::{
     identities::Reread,
     layers::{Inputs, Layers, read},
     logging::Voice,
+    signals::Ending,
     tls::Certificates,
 };
 use log::Level;
-use sockeye::Remote;
+use sockeye::RemoteError;
 
 /// Reads again, on the thread that waits for signals.
 pub(super) struct Reload {
@@ -18,7 +19,7 @@ pub(super) struct Reload {
     pub(super) users: Reread,
     /// Those that are in files.
     pub(super) certificates: Option<Certificates>,
-    pub(super) remote: Remote,
+    pub(super) ending: Ending,
 }
 
 impl Reload {
@@ -41,8 +42,13 @@ impl Reload {
 
     fn take_over(&mut self, arguments: &Arguments, layers: &Layers, voice: Voice) {
         let mut waiting = Vec::new();
-        for key in self.layers.changed(layers) {
+        let changed = self.layers.changed(layers);
+        let limits: Vec<&str> = changed.iter().map(String::as_str).filter(|key| is_limit(key)).collect();
+        let are_limits_taken =
+            !limits.is_empty() && self.take_limits(arguments, layers, &limits.join(", "), voice);
+        for key in changed {
             let is_taken = match key.as_str() {
+                limit if is_limit(limit) => are_limits_taken,
                 ORIGIN => self.take_origins(arguments, voice),
                 LOG_LEVEL => take_level(arguments, voice),
                 USERS => true,
@@ -63,10 +69,41 @@ impl Reload {
         }
     }
 
+    /// All of them together, for they have to make sense together.
+    fn take_limits(&self, arguments: &Arguments, layers: &Layers, keys: &str, voice: Voice) -> bool {
+        let config = arguments.config();
+        match self.ending.remote.set_limits(config.limits, config.keepalive) {
+            Ok(()) => {
+                self.ending.set_drain_ms(config.limits.drain_ms);
+                voice.say(
+                    Level::Info,
+                    format_args!("sockeye: limits read again: {keys}"),
+                    "limits read again",
+                    &[("keys", keys.into())],
+                );
+                true
+            }
+            Err(error) => {
+                let place = match &error {
+                    RemoteError::Limit(limit) => layers.place_of(limit.field()),
+                    _ => None,
+                };
+                let error = place.map_or_else(|| error.to_string(), |place| format!("{place}: {error}"));
+                voice.say(
+                    Level::Error,
+                    format_args!("sockeye: limits stay as they were: {error}"),
+                    "limits stay as they were",
+                    &[("error", error.as_str().into())],
+                );
+                false
+            }
+        }
+    }
+
     fn take_origins(&self, arguments: &Arguments, voice: Voice) -> bool {
         let origins = arguments.origins();
         let shown = if origins.is_empty() { "any".to_owned() } else { origins.join(", ") };
-        match self.remote.set_origins(origins.to_vec()) {
+        match self.ending.remote.set_origins(origins.to_vec()) {
             Ok(()) => {
                 let fields = [("origins", shown.as_str().into())];
                 voice.say(
@@ -120,6 +157,15 @@ fn tell_waiting(keys: &str, voice: Voice) {
     voice.say(Level::Info, format_args!("sockeye: {message}{colon}{keys}"), message, &fields);
 }
 
+/// Whether it is a limit or a timer that can change while connections are served.
+fn is_limit(key: &str) -> bool {
+    let is_one = ["limits.", "actions.", "timers."].iter().any(|section| key.starts_with(section));
+    is_one && !FIXED.contains(&key)
+}
+
+/// What buffers and books were made for when the server was: `Server::set_limits` keeps it.
+const FIXED: [&str; 3] =
+    ["limits.read_bytes_max", "limits.remote_commands_max", "limits.connections_per_address_max"];
 /// What is taken over without a restart.
 const ORIGIN: &str = "server.origin";
 const LOG_LEVEL: &str = "log.log_level";
@@ -132,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_over_can_be_set() {
-        for key in [ORIGIN, LOG_LEVEL, USERS] {
+        for key in [ORIGIN, LOG_LEVEL, USERS].into_iter().chain(FIXED) {
             let (section, name) = key.split_once('.').unwrap();
             assert!(Table::new().find(section, name).is_some(), "{key}");
         }

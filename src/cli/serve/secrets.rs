@@ -1,10 +1,10 @@
-//! The admin's password: where it comes from, and the one that is made where none is given. That one is shown once; no
-//! other is, nowhere.
+//! The admin's password, and the token of those who administer the server: where they come from. A password is made where
+//! none is given, and shown once; nothing else is, nowhere.
 
 use super::{arguments::IdentityArguments, logging::Voice};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use log::Level;
-use sockeye::hub::auth::Secret;
+use sockeye::hub::auth::{Secret, TOKEN_BYTES_MAX};
 use std::{fmt, fs, path::Path, str::FromStr};
 
 /// A flag's value that no `Debug` shows, and neither `--print-config`.
@@ -15,7 +15,11 @@ impl FromStr for Hidden {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Hidden, &'static str> {
-        if text.is_empty() { Err(EMPTY) } else { Ok(Hidden(text.to_owned())) }
+        if text.is_empty() {
+            Err("it is empty; give one, or leave it out")
+        } else {
+            Ok(Hidden(text.to_owned()))
+        }
     }
 }
 
@@ -40,7 +44,7 @@ impl Password {
         let (source, text) = if let Some(Hidden(text)) = &arguments.admin_password {
             ("--admin-password".to_owned(), text.clone())
         } else if let Some(path) = &arguments.admin_password_file {
-            (format!("--admin-password-file {}", path.display()), read_line(path)?)
+            (format!("--admin-password-file {}", path.display()), read_line("--admin-password-file", path)?)
         } else {
             return Ok(Password::make());
         };
@@ -73,10 +77,32 @@ impl Password {
 /// Bytes of entropy in a password: 192 bits.
 const PASSWORD_BYTES: usize = 24;
 
+/// The token that the API of `--admin` asks for: that which was given, else that of the file. None is made: without one
+/// the API is off.
+pub(super) fn admin_token(arguments: &IdentityArguments) -> Result<Option<Secret>, String> {
+    let (source, text) = match (&arguments.admin_token, &arguments.admin_token_file) {
+        (Some(Hidden(text)), _) => ("--admin-token".to_owned(), text.clone()),
+        (None, Some(path)) => {
+            (format!("--admin-token-file {}", path.display()), read_line("--admin-token-file", path)?)
+        }
+        (None, None) => return Ok(None),
+    };
+    // What is shown ends at a space.
+    if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return Err(format!(
+            "{source}: a token is of visible ASCII characters, without spaces and line ends"
+        ));
+    }
+    match Secret::new(&text) {
+        Some(secret) => Ok(Some(secret)),
+        None if text.is_empty() => Err(format!("{source}: the token is empty; give one, or leave it out")),
+        None => Err(format!("{source}: the token has more than {TOKEN_BYTES_MAX} bytes")),
+    }
+}
+
 /// What stands in a file, one line end at its end left out.
-fn read_line(path: &Path) -> Result<String, String> {
-    let mut text = fs::read_to_string(path)
-        .map_err(|error| format!("--admin-password-file {}: {error}", path.display()))?;
+fn read_line(flag: &str, path: &Path) -> Result<String, String> {
+    let mut text = fs::read_to_string(path).map_err(|error| format!("{flag} {}: {error}", path.display()))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {

@@ -8,13 +8,41 @@ use signal_hook::{
     iterator::Signals,
 };
 use sockeye::Remote;
-use std::{io, process, thread};
+use std::{
+    io, process,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+};
 
 /// How the server is stopped.
+#[derive(Clone)]
 pub(super) struct Ending {
     pub(super) remote: Remote,
-    /// How long those who are connected are served before, in milliseconds.
-    pub(super) drain_ms: u32,
+    /// Within how many milliseconds connections are closed, unless something else is said.
+    drain_ms: Arc<AtomicU32>,
+}
+
+impl Ending {
+    pub(super) fn new(remote: Remote, drain_ms: u32) -> Ending {
+        Ending { remote, drain_ms: Arc::new(AtomicU32::new(drain_ms)) }
+    }
+
+    pub(super) fn drain_ms(&self) -> u32 {
+        self.drain_ms.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_drain_ms(&self, drain_ms: u32) {
+        self.drain_ms.store(drain_ms, Ordering::Release);
+    }
+
+    /// Stops the server when those who are connected were served for so long.
+    pub(super) fn begin(&self, within_ms: u32) {
+        supervisor::tell(&[NotifyState::Stopping]);
+        self.remote.drain(within_ms);
+    }
 }
 
 /// From now on no signal that is listened to ends the process by itself. To be done before anybody can connect, who might
@@ -55,11 +83,7 @@ pub(super) fn listen(
                         "stopping",
                         &[("signal", if signal == SIGINT { "SIGINT" } else { "SIGTERM" }.into())],
                     );
-                    supervisor::tell(&[NotifyState::Stopping]);
-                    match ending.drain_ms {
-                        0 => ending.remote.shutdown(),
-                        within_ms => ending.remote.drain(within_ms),
-                    }
+                    ending.begin(ending.drain_ms());
                 }
             }
         }

@@ -24,11 +24,15 @@ impl Passed {
     }
 
     /// Those of this name, or all that were not taken before.
-    pub(super) fn take(&mut self, name: Option<&str>) -> Result<Vec<ListeningSocket>, String> {
+    pub(super) fn take(
+        &mut self,
+        name: Option<&str>,
+        under_tls: bool,
+    ) -> Result<Vec<ListeningSocket>, String> {
         let mut taken = Vec::new();
         for at in 0..self.sockets.len() {
             let is_meant = name.is_none_or(|name| self.names.get(at).is_some_and(|found| found == name));
-            if is_meant && let Some(socket) = self.take_at(at)? {
+            if is_meant && let Some(socket) = self.take_at(at, under_tls)? {
                 taken.push(socket);
             }
         }
@@ -42,10 +46,15 @@ impl Passed {
         }
     }
 
-    fn take_at(&mut self, at: usize) -> Result<Option<ListeningSocket>, String> {
+    fn take_at(&mut self, at: usize, under_tls: bool) -> Result<Option<ListeningSocket>, String> {
         // Of the wrong kind is an error, and the socket stays where it is.
-        if let Ok(socket) = self.sockets.take_tcp_listener(at) {
-            return Ok(socket.map(ListeningSocket::Tcp));
+        match self.sockets.take_tcp_listener(at) {
+            Ok(socket) if under_tls => return Ok(socket.map(ListeningSocket::Tls)),
+            Ok(socket) => return Ok(socket.map(ListeningSocket::Tcp)),
+            Err(error) if under_tls => {
+                return Err(format!("TLS cannot be spoken on socket {at} that was passed: {error}"));
+            }
+            Err(_) => {}
         }
         match self.sockets.take_unix_listener(at) {
             Ok(socket) => Ok(socket.map(ListeningSocket::Unix)),
@@ -91,6 +100,23 @@ impl Watchdog {
         {
             self.told_at = Instant::now();
             tell(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// What the supervisor shows of a drain: how many are still connected (`systemctl status`).
+#[derive(Default)]
+pub(super) struct Farewell {
+    told: Option<(Instant, usize)>,
+}
+
+impl Farewell {
+    /// Says so when it has changed, five times a second at most.
+    pub(super) fn tell(&mut self, connections: usize) {
+        const EVERY: Duration = Duration::from_millis(200);
+        if self.told.is_none_or(|(at, told)| told != connections && at.elapsed() >= EVERY) {
+            self.told = Some((Instant::now(), connections));
+            tell(&[NotifyState::Status(&format!("draining, {connections} connections"))]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::logging::Voice;
 use clap::Args;
 use log::Level;
-use sockeye::{Certificate, Listen, TlsServer};
+use sockeye::{Certificate, InvalidListen, Listen, TlsServer};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -39,9 +39,8 @@ pub(super) struct Certificates {
 impl Certificates {
     /// What the flags say; `None` where nothing listens for TLS.
     pub(super) fn find(arguments: &TlsArguments, listens: &[String]) -> Result<Option<Certificates>, String> {
-        let asks = listens.iter().filter(|address| is_tls(address)).collect::<Vec<_>>();
         let has_some = arguments.tls_self_signed || !arguments.tls_cert.is_empty();
-        match asks[..] {
+        match listens {
             [] if has_some => Err("a certificate is given, and nothing listens with it: give --listen \
                                    tls:HOST:PORT too"
                 .to_owned()),
@@ -128,7 +127,7 @@ fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
 fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
     let mut names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     for listen in listens {
-        let host = match listen.parse::<Listen>() {
+        let host = match inner(listen) {
             Ok(Listen::TlsIp(address)) if !address.ip().is_unspecified() => address.ip().to_string(),
             Ok(Listen::TlsName(name)) => {
                 name.rsplit_once(':').map_or(name.clone(), |(host, _)| host.to_owned())
@@ -147,8 +146,9 @@ fn self_signed(listens: &[String]) -> Result<(TlsServer, Vec<String>), String> {
     Ok((server.map_err(|error| format!("--tls-self-signed: {error}"))?, names))
 }
 
-fn is_tls(address: &str) -> bool {
-    matches!(address.parse(), Ok(Listen::TlsIp(_) | Listen::TlsName(_)))
+/// What is spoken behind the header of a proxy.
+fn inner(address: &str) -> Result<Listen, InvalidListen> {
+    address.strip_prefix("proxy:").unwrap_or(address).parse()
 }
 
 fn tell(voice: Voice, message: &str, names: &[String]) {

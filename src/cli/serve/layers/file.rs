@@ -144,7 +144,8 @@ pub(super) fn nearest_key(table: &Table, section: &str, name: &str) -> String {
     table.settings.iter().min_by_key(far).map(Setting::key).unwrap_or_default()
 }
 
-fn nearest<'n>(name: &str, of: impl Iterator<Item = &'n str>) -> &'n str {
+/// Which of these names looks most like one that is none of them.
+pub(in crate::cli::serve) fn nearest<'n>(name: &str, of: impl Iterator<Item = &'n str>) -> &'n str {
     let name = name.to_lowercase();
     of.min_by_key(|known| strsim::damerau_levenshtein(known, &name)).unwrap_or_default()
 }

@@ -6,7 +6,10 @@ mod file;
 mod print;
 mod table;
 
-pub(super) use self::table::{HEADING, Table};
+pub(super) use self::{
+    file::nearest,
+    table::{HEADING, Table},
+};
 pub(in crate::cli) use self::{print::reference, table::with_toggles};
 
 use super::arguments::{Arguments, ConfigArguments};
@@ -275,4 +278,5 @@ impl Layers {
 const CONFIG: &str = "SOCKEYE_CONFIG";
 
 /// Variables without a section, and the keys that they are.
-const OLDER: [(&str, &str); 1] = [("SOCKEYE_ADMIN_PASSWORD", "auth.admin_password")];
+const OLDER: [(&str, &str); 2] =
+    [("SOCKEYE_ADMIN_PASSWORD", "auth.admin_password"), ("SOCKEYE_ADMIN_TOKEN", "auth.admin_token")];
