@@ -15,7 +15,7 @@ enum Attack {
 use Attack::{Elsewhere, Script};
 
 /// By the names of the settings, in the order of the reference.
-const ATTACKS: [(&str, Attack); 45] = [
+const ATTACKS: [(&str, Attack); 46] = [
     // [limits]
     ("message_bytes_max", Script("exhaustion::s10_4_a_fault_after_a_huge_announcement_costs_nothing")),
     ("fragments_max", Script("exhaustion::s10_4_empty_fragments_end_at_their_count")),
@@ -93,6 +93,8 @@ const ATTACKS: [(&str, Attack); 45] = [
     ("outbox_stall_ms_max", Script("exhaustion::s10_4_a_peer_that_reads_nothing_is_dropped_in_the_end")),
     ("closing_ms_max", Script("crowd::s7_1_1_a_close_that_nobody_reads_is_given_up")),
     ("linger_ms_max", Script("crowd::s7_1_7_half_open_faults_are_given_up")),
+    // Behind it there is no neighbour left to look at.
+    ("drain_ms", Script("close::s7_4_1_a_peer_that_never_answers_1001_does_not_keep_the_server")),
     // [deflate]
     ("no_deflate", Script("deflate::s6_a_flood_of_compressed_messages_that_nobody_agreed_to_is_1002")),
     ("deflate_level", Script("deflate::s7_2_1_a_flood_of_what_does_not_shrink_leaves_the_server_alive")),
