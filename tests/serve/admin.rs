@@ -673,6 +673,7 @@ fn it_may_be_administered_by_a_unix_socket_and_over_tls() {
     let address: SocketAddr = address.and_then(|address| address.parse().ok()).expect("an address");
     assert_eq!(record["api"], false);
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a time");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is taken");
     let mut hint = String::new();
     stream.read_to_string(&mut hint).expect("the answer ends");

@@ -1,8 +1,9 @@
 //! Those who mean no good: whatever they say, a neighbour is served.
 
 use crate::{
-    pair,
+    Authority, pair,
     peer::{Peer, tcp},
+    serve, settings,
 };
 use std::io::{Read, Write};
 
@@ -97,4 +98,20 @@ fn changes_of_keys_are_followed_and_a_flood_of_them_ends_the_connection() {
     assert!(refused || peer.rest().1.is_err());
     server.expect_end("1006 InvalidData");
     Peer::open(server.address, &config).expect_echo(b"a neighbour");
+}
+
+#[test]
+fn who_connects_too_often_is_dropped_before_a_handshake_costs_anything() {
+    let authority = Authority::new("ours");
+    let mut settings = settings();
+    settings.limits.handshakes_per_address_per_second_max = 1;
+    let server = serve(settings, &authority.sign(&["localhost"]).server());
+    let (mut first, mut second) = (tcp(server.address), tcp(server.address));
+    let mut came = Vec::new();
+    let _ = second.read_to_end(&mut came); // it may be reset
+    assert_eq!(came, b"");
+    // The first is still waited for.
+    first.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    first.read_to_end(&mut came).unwrap();
+    assert!(came.starts_with(b"HTTP/1.1 400 "));
 }

@@ -69,8 +69,8 @@ pub(in crate::cli) struct Arguments {
 
     /// Where trusted proxies say in a request whom it is for: in x-forwarded-for, in forwarded (RFC 7239), or in either,
     /// the first if there is one. Name the one they write where they pass on what clients write of the other.
-    #[arg(long, value_name = "HEADER", value_enum, default_value_t = Forwarded::Either)]
-    forwarded_header: Forwarded,
+    #[arg(long, value_name = "HEADER", value_enum, default_value_t = ForwardedBy::Either)]
+    forwarded_header: ForwardedBy,
 
     /// An origin whose pages may connect, such as https://example.com or https://*.example.com; null for pages of files and
     /// in sandboxes, * for any. Others get 403. When none is given any page may connect, but the cookies of a visitor count
@@ -208,18 +208,18 @@ pub(super) struct IdentityArguments {
 
 /// [`ForwardedHeader`], as a flag says it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Forwarded {
+enum ForwardedBy {
     Either,
     XForwardedFor,
     Forwarded,
 }
 
-impl Forwarded {
+impl ForwardedBy {
     fn header(self) -> ForwardedHeader {
         match self {
-            Forwarded::Either => ForwardedHeader::Either,
-            Forwarded::XForwardedFor => ForwardedHeader::XForwardedFor,
-            Forwarded::Forwarded => ForwardedHeader::Forwarded,
+            ForwardedBy::Either => ForwardedHeader::Either,
+            ForwardedBy::XForwardedFor => ForwardedHeader::XForwardedFor,
+            ForwardedBy::Forwarded => ForwardedHeader::Forwarded,
         }
     }
 }
@@ -289,6 +289,26 @@ impl Arguments {
             admin_password: None,
             zone: self.zone.clone().unwrap_or_else(Zone::of_the_system).into_hub(),
             pages: self.serves_pages(),
+        }
+    }
+
+    /// Whether somebody can come to each address that is for proxies.
+    pub(super) fn check_proxies(&self) -> Result<(), String> {
+        let of_proxies = |place: &Place| match place {
+            Place::Bind(address) => address.starts_with("proxy:") && !address.starts_with("proxy:unix:"),
+            _ => false,
+        };
+        match self
+            .listen
+            .iter()
+            .find(|listen| of_proxies(&listen.place))
+            .and_then(|listen| listen.place.address())
+        {
+            Some(address) if self.trusted_proxies.is_empty() => Err(format!(
+                "--listen {address}: give --trusted-proxies too, the networks that the proxies come from, or nobody may \
+                 connect"
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -118,10 +118,11 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let config = arguments.config();
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
-    let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
+    let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
+    let identities = arguments.check_proxies().and_then(|()| Identities::new(&arguments.identity));
+    let identities = identities.and_then(|_| Password::find(&arguments.identity));
     let identities = identities.and_then(|_| admin_token(&arguments.identity));
     let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
-    let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -154,6 +155,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let password = Password::find(&arguments.identity).map_err(unusable)?;
     let token = admin_token(&arguments.identity).map_err(unusable)?;
 
+    arguments.check_proxies().map_err(unusable)?;
     let config = arguments.config();
     let certificates = Certificates::find(&arguments.tls, &arguments.listens_for_tls()).map_err(unusable)?;
     let limits = config.limits;
