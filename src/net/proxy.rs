@@ -295,7 +295,7 @@ mod tests {
     }
 
     fn at(address: &str) -> Option<Client> {
-        Some(Client::At(address.parse().unwrap()))
+        Some(Client::At(address.parse().expect("it is an address")))
     }
 
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {

@@ -15,7 +15,7 @@ enum Attack {
 use Attack::{Elsewhere, Script};
 
 /// By the names of the settings, in the order of the reference.
-const ATTACKS: [(&str, Attack); 46] = [
+const ATTACKS: [(&str, Attack); 47] = [
     // [limits]
     ("message_bytes_max", Script("exhaustion::s10_4_a_fault_after_a_huge_announcement_costs_nothing")),
     ("fragments_max", Script("exhaustion::s10_4_empty_fragments_end_at_their_count")),
@@ -80,6 +80,11 @@ const ATTACKS: [(&str, Attack); 46] = [
     ("invited_max", Script("hoards::users_past_those_that_may_be_invited_are_refused")),
     ("recipients_max", Script("hoards::messages_to_more_than_may_be_named_go_to_nobody")),
     ("listed_max", Script("hoards::lists_end_at_their_length")),
+    // Only an application can be slow to answer.
+    (
+        "pending_max",
+        Elsewhere("src/hub/pending/tests.rs", "no_more_answers_are_owed_to_a_connection_than_may_be"),
+    ),
     ("history_messages_max", Script("hoards::a_history_keeps_so_many_messages_however_many_were_said")),
     ("history_bytes_max", Script("hoards::a_history_keeps_so_many_bytes_however_large_its_messages_are")),
     ("history_age_ms_max", Script("hoards::a_history_is_let_go_when_it_is_old")),
