@@ -419,6 +419,12 @@ pub struct ActionLimits {
     pub invited_max: u32,
     /// Most recipients of one message of the `envelope` dialect. Default 4,096. Past it the message is ignored.
     pub recipients_max: u32,
+    /// Answers of the application's that a connection may wait for at a time. Default 64. Past it: refused.
+    ///
+    /// Each costs some 100 bytes and what it is about: the message of the `envelope` dialect, the name of the channel. While
+    /// it is asked who the connection is, or whether it may join, what it says is held, up to `json_message_bytes_max` and
+    /// one message; past that it is closed with 1008.
+    pub pending_max: u32,
     /// Most entries of a list (members, channels) in one answer; the others are left out. Default 1,000. For a list of
     /// channels, ten times as many are looked at.
     pub listed_max: u32,
@@ -448,6 +454,7 @@ impl Default for ActionLimits {
             name_bytes_max: 1_024,
             invited_max: 1_024,
             recipients_max: 4_096,
+            pending_max: 64,
             listed_max: 1_000,
             history_messages_max: 100,
             history_bytes_max: 1 << 20,

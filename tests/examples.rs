@@ -146,6 +146,28 @@ fn broadcast_tells_everyone_in_the_room() {
 
 #[cfg(feature = "hub")]
 #[test]
+fn later_counts_on_another_thread_and_what_is_said_as_a_user_waits_for_who_that_is() {
+    let example = Example::start("later");
+    let mut peer = Peer::dial(example.address).opened_at("/actions");
+    let mut ask = |text: &str| {
+        peer.send(&frame(0x81, text.as_bytes()));
+        String::from_utf8(peer.expect_frame().payload).expect("it is text")
+    };
+    let counted = ask(r#"[{"action":"count","below":100,"id":1}]"#);
+    assert!(counted.ends_with(r#""data":[{"action":"counted","primes":25}],"id":1}"#), "{counted}");
+    let refused = ask(r#"{"action":"authenticate","token":"x"}"#);
+    assert!(refused.contains("Invalid auth token"), "{refused}");
+    let all = [
+        r#"{"action":"authenticate","token":"token-of-alice"}"#,
+        r#"{"action":"message_user","uuid":"alice","message":"note"}"#,
+    ];
+    assert!(ask(&format!("[{}]", all.join(","))).contains(r#""status":"ok""#));
+    let note = String::from_utf8(peer.expect_frame().payload).expect("it is text");
+    assert!(note.contains(r#""uuid":"alice""#), "{note}");
+}
+
+#[cfg(feature = "hub")]
+#[test]
 fn hub_rolls_a_die_and_announces_in_three_dialects_at_once() {
     let example = Example::start("hub");
     let at = |path: &str| Peer::dial(example.address).opened_at(path);

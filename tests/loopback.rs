@@ -980,6 +980,49 @@ fn a_full_queue_is_a_typed_error_and_a_turn_makes_room() {
     assert!(format!("{remote:?}").contains("queued: 0"), "{remote:?}");
 }
 
+/// Says how many connections there are whenever it is woken, and panics once.
+struct Wakes {
+    told: mpsc::Sender<usize>,
+    panics: bool,
+}
+
+impl Handler for Wakes {
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+
+    fn on_wake(&mut self, cx: &mut Context<'_>) {
+        self.told.send(cx.connections()).expect("the test goes on");
+        assert!(!std::mem::take(&mut self.panics), "as it was told to");
+    }
+}
+
+#[test]
+fn a_handler_is_told_of_a_wake_once_a_turn_and_its_panic_ends_nothing() {
+    let (told, wakes) = mpsc::channel();
+    let mut server = Server::bind(local(), Wakes { told, panics: true }).expect("a port is free");
+    let remote = server.remote();
+    assert!(server.turn(Some(Duration::ZERO)).expect("the loop runs"));
+    assert_eq!(wakes.try_recv().ok(), None, "nobody woke it");
+    for woken in 0..3 {
+        let others: Vec<_> = (0..4)
+            .map(|_| {
+                let remote = remote.clone();
+                thread::spawn(move || {
+                    remote.wake();
+                    remote.publish("nobody's", "lost").expect("there is room");
+                })
+            })
+            .collect();
+        others.into_iter().for_each(|other| other.join().expect("it does not panic"));
+        assert!(server.turn(None).expect("the loop runs"));
+        assert_eq!(wakes.try_iter().collect::<Vec<_>>(), [0], "{woken}");
+    }
+    assert_eq!(server.panics(), 1);
+    // What is queued before the stop is told before it.
+    remote.shutdown();
+    while server.turn(None).expect("the loop runs") {}
+    assert_eq!(wakes.try_iter().count(), 1);
+}
+
 #[test]
 fn what_was_queued_before_the_stop_is_done_before_it() {
     let (mut server, ids) = with_ids(local());

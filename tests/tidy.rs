@@ -86,6 +86,21 @@ fn src_is_tidy() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// A call that has a default is forgotten in silence.
+#[test]
+fn the_operator_passes_every_call_of_a_handler_on() {
+    let read = |path: &str| std::fs::read_to_string(path).expect("it is there");
+    let (handler, operator) = (read("src/engine/handler.rs"), read("src/cli/serve/operator/mod.rs"));
+    let calls: Vec<_> = handler
+        .match_indices("\n    fn on_")
+        .filter_map(|(at, _)| handler[at + 8..].split('(').next())
+        .collect();
+    assert!(calls.len() > 15, "{calls:?}");
+    for call in calls {
+        assert!(operator.contains(&format!("self.hub.{call}(")), "{call} does not reach the hub");
+    }
+}
+
 /// All sources below `folder`, with their path below `root`.
 fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) {
     for entry in fs::read_dir(folder).expect("src can be read") {

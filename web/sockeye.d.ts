@@ -49,7 +49,7 @@ export interface SockeyeOptions {
   getToken?: () => string | null | undefined | Promise<string | null | undefined>;
   /**
    * Whether to come back after this end. Default: not after 1000, 1002, 1003, 1007, 1008, 1009, 1010 and 4000 to 4999.
-   * A reason that holds `retry=MS` brings it back after that time whatever the code. `false`: never.
+   * A reason that holds `retry_ms=MS` brings it back after that time, an hour at most, whatever the code. `false`: never.
    */
   reconnect?: boolean | ((end: CloseInfo) => boolean);
   /** The n-th attempt in a row waits a random time below `min(maxDelay, minDelay * 2^n)`. Default 500. */

@@ -12,6 +12,7 @@ const OPTIONS = {
 };
 const STABLE_MS = 5_000; // a connection that lived this long starts the backoff anew
 const TIMER_MS_MAX = 2 ** 31 - 1; // past it setTimeout fires at once
+const HINT_MS_MAX = 3_600_000; // the longest wish of a server
 
 // Read-only: sent again, not rejected, when the connection is lost before the answer.
 const SAFE = ["history", "list_channels", "list_members"];
@@ -246,7 +247,7 @@ export class Sockeye extends EventTarget {
     this.#authenticated = false;
     clearTimeout(this.#timer);
     clearTimeout(this.#stable);
-    const hint = /\bretry=(\d+)/.exec(reason)?.[1];
+    const hint = /\bretry(?:_ms)?=(\d+)/.exec(reason)?.[1];
     const { reconnect } = this.#options;
     const wanted =
       again || hint || (typeof reconnect === "function" ? reconnect({ code, reason, wasClean }) : reconnect);
@@ -270,7 +271,7 @@ export class Sockeye extends EventTarget {
     this.#hinted = hint !== undefined;
     // Full jitter: clients that were cut off together do not come back together.
     let delay = Math.random() * (this.#hinted ? minDelay : Math.min(maxDelay, minDelay * 2 ** this.#attempt++));
-    if (this.#hinted) delay += Math.min(hint, 3_600_000);
+    if (this.#hinted) delay += Math.min(hint, HINT_MS_MAX);
     // `onLine` can be wrong (a server on this machine): slowly, not never.
     if (globalThis.navigator?.onLine === false) delay = Math.max(delay, maxDelay);
     this.#timer = setTimeout(() => this.#connect(), delay);

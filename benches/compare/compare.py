@@ -10,7 +10,8 @@ Servers not under test are SIGSTOPped. The figure to trust on a shared machine i
 
 The servers come from servers.txt, one line each:
     name | features | port | path | command
-features: any of echo raw idle connect deflate takeover fan (raw: no handshake, plain TCP echo).
+features: any of echo raw idle connect deflate takeover fan tls (raw: no handshake, plain TCP echo; tls: echo over wss,
+driven by `sockeye bench`, for the load generator does not speak TLS).
 fan:NAME picks a protocol of FAN below. {T} in a command is the cargo target directory (--target), {S} the sockeye binary ($SOCKEYE_BIN), {R} where this crate is built ($SOCKEYE_TARGET), {N} the Node peers ($PEERS_NODE).
 """
 import argparse, json, os, shutil, signal, socket, statistics, subprocess, sys, time
@@ -50,6 +51,11 @@ SCENARIOS = {
     "fanout 1000 subs p8": ("fan", ["fanout", "--subs", "1000", "--pubs", "1", "--pipeline", "8"]),
     "fanout 1K 1000 subs p1": ("fan", FANOUT_1K),
     "fanout 1K 1000 subs p1 deflate": ("fan", [*FANOUT_1K, *OFFER_NONE]),
+    "tls 16B c16 p1": ("tls", E(16, 16, 1)),
+    "tls 1K c16 p1": ("tls", E(1024, 16, 1)),
+    "tls 1K c16 p32": ("tls", E(1024, 16, 32)),
+    "tls 16K c16 p1": ("tls", E(16384, 16, 1)),
+    "tls 64K c16 p1": ("tls", E(65536, 16, 1)),
     "connect c64": ("connect", ["connect", "--conns", "64"]),
     "idle 10k": ("idle", ["idle", "--conns", "10000", "--touch", "--size", "125"]),
 }
@@ -95,7 +101,27 @@ class Server:
             self.p = None
 
 
+def load_tls(a, srv, args):
+    """The same figures by `sockeye bench`, whose first option is the URL."""
+    cmd = ["taskset", "-c", str(a.client_core), os.environ.get("SOCKEYE_BIN", "sockeye"), "bench",
+           f"wss://127.0.0.1:{srv.port}{srv.path}", "--insecure", "--json", *args[1:], "--secs", str(a.secs),
+           "--warmup", str(a.warmup), "--pid", str(srv.p.pid)]
+    try:
+        r = subprocess.run(cmd, capture_output=True, text=True, timeout=a.secs + a.warmup + 60)
+    except subprocess.TimeoutExpired:
+        return {"failed": "timeout"}
+    if r.returncode or not r.stdout.strip():
+        return {"failed": r.stderr.strip()[-200:]}
+    j = json.loads(r.stdout)
+    p = j["latency_us"]
+    return {"msgs": j["messages"], "msgs_s": j["rate"], "cpu_us_msg": j["server_cpu_us"], "cpu_user_share": j["server_user_share"],
+            "p50_us": p["p50"], "p99_us": p["p99"], "p999_us": p["p999"], "server_util": j["server_cpu_share"],
+            "core_util": 0, "client_util": j["client_cpu_share"], "errors": j["failed"] + j["lost"] + j["wrong"]}
+
+
 def load(a, srv, kind, args):
+    if kind == "tls":
+        return load_tls(a, srv, args)
     cmd = ["taskset", "-c", str(a.client_core), os.path.join(a.target, "release/loadgen"), *args,
            "--addr", f"127.0.0.1:{srv.port}", "--path", srv.path, "--secs", str(a.secs), "--warmup", str(a.warmup),
            "--server-pid", str(srv.p.pid), "--server-core", str(a.server_core), "--label", srv.name]

@@ -260,6 +260,8 @@ impl World {
         assert_eq!(self.engine.connections(), 0, "a connection outlives its deadlines");
         assert!(self.engine.poll_transmit().is_none());
         assert_eq!(self.engine.buffered_bytes(), 0, "a buffer is held for nobody");
+        let seen = self.engine.statistics();
+        assert_eq!((seen.handshaking(), seen.dialling(), seen.open()), (0, 0, 0), "the books do not balance");
         self.played.events = std::mem::take(&mut self.engine.handler_mut().events);
         let ends = matches!(self.played.events.last(), Some(Event::Closed { .. }));
         assert!(ends, "on_open without on_close");

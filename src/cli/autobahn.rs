@@ -3,7 +3,7 @@
 //! The server tells how many cases there are, runs one for each connection to `/runCase`, where all messages are to be
 //! echoed, and writes its reports when `/updateReports` is connected to.
 
-use super::{CANNOT_CONNECT, FAILED, OK, USAGE, text::escaped};
+use super::{CANNOT_CONNECT, FAILED, OK, USAGE, text::escaped, trust::TrustArguments};
 use clap::Args;
 use sockeye::{
     Closed, Config, ConnId, Context, DialError, Handler, Keepalive, Limits, Message, Server, client,
@@ -23,7 +23,7 @@ use std::{
                         69 cannot connect."
 )]
 pub(super) struct Arguments {
-    /// The fuzzing server, such as ws://127.0.0.1:9001.
+    /// The fuzzing server, such as ws://127.0.0.1:9001, or wss: for one that speaks TLS.
     #[arg(value_name = "URL")]
     url: String,
 
@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Run these cases only: 7.1.6, or all that begin so, such as '7.*'. May be given several times.
     #[arg(short, long, value_name = "PATTERN")]
     cases: Vec<String>,
+
+    #[command(flatten, next_help_heading = "TLS")]
+    trust: TrustArguments,
 }
 
 /// Longest time a case may take: the longest of the suite are given eight minutes by it.
@@ -54,10 +57,17 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Ok(_) => return fail(USAGE, &format!("{}: give the server alone, without a query", arguments.url)),
         Err(error) => return fail(USAGE, &error.to_string()),
     };
+    let tls = match arguments.trust.client() {
+        Ok(tls) => tls,
+        Err(error) => return fail(USAGE, &error),
+    };
     let mut server = match Server::unbound(config, Driver::new(arguments.clone())) {
         Ok(server) => server,
         Err(error) => return fail(FAILED, &error.to_string()),
     };
+    if let Some(tls) = tls {
+        server.dial_tls_as(tls);
+    }
     server.act(|driver, cx| driver.asked = Some(cx.dial(first)));
     loop {
         if let Err(error) = server.turn(None) {

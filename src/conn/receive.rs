@@ -210,6 +210,11 @@ impl Connection {
         let limit = commons.limits.head_bytes_max as usize;
         let kept = self.filled as usize;
         if kept == 0 {
+            if self.role() == Role::Server && input.unread().first() == Some(&http::TLS_HANDSHAKE) {
+                // No end of a head will come: whoever says this waits for an answer in TLS.
+                let range = input.take(1);
+                return Ok(self.head_came(now, Head::Input(range), input, commons));
+            }
             match http::find_head_end(input.unread(), 0) {
                 HeadEnd::At(end) if end > limit => return Ok(self.head_too_large(now, input, commons)),
                 HeadEnd::At(end) => {

@@ -412,6 +412,11 @@ pub enum Problem<'a> {
         /// How many there may be.
         limit: u32,
     },
+    /// Too many answers are awaited.
+    TooManyPending {
+        /// How many there may be.
+        limit: u32,
+    },
     /// What the application says.
     Other(Cow<'a, str>),
 }
@@ -441,6 +446,7 @@ impl Problem<'_> {
             Problem::TooManyChannels { .. } => "channels_per_connection_max",
             Problem::Full { .. } => "channels_max",
             Problem::TooManyInvited { .. } => "invited_max",
+            Problem::TooManyPending { .. } => "pending_max",
             Problem::Other(_) => "refused by the application",
         }
     }
@@ -498,6 +504,9 @@ impl fmt::Display for Problem<'_> {
             }
             Problem::TooManyInvited { limit } => {
                 write!(f, "Unable to invite.  At most {limit} users are invited to a channel (invited_max)")
+            }
+            Problem::TooManyPending { limit } => {
+                write!(f, "Too many actions are not answered yet: at most {limit} (pending_max)")
             }
             Problem::Other(text) => f.write_str(text),
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Bounds,
-    action::{Action, Notice, Post, Recipient, RecipientKind, Request},
+    action::{Action, Notice, Post, Problem, Recipient, RecipientKind, Request},
     json,
 };
 use serde_json::value::RawValue;
@@ -99,6 +99,13 @@ pub(super) fn encode(notice: &Notice<'_>, out: &mut String) -> bool {
     match notice {
         Notice::Post { post, user } => put_post(post, user, out),
         Notice::Earlier { group, posts } => put_earlier(group, posts, out),
+        // Of its own the dialect says nothing that is wrong; only an application does.
+        Notice::Problem(problem @ (Problem::Other(_) | Problem::TooManyPending { .. })) => {
+            put_head(ERROR, out);
+            json::put_inside(&problem.to_string(), out);
+            put_tail("", "", out);
+            out.push_str("]}");
+        }
         _ => return false,
     }
     true
@@ -144,6 +151,9 @@ fn put_tail(group: &str, user: &str, out: &mut String) {
 
 /// The action by which a client asks for what was said before, and is told of it.
 pub(crate) const INITIAL_MESSAGES: &str = "initialmessages";
+
+/// The action of a message that says what went wrong in the application.
+const ERROR: &str = "error";
 
 #[cfg(test)]
 mod tests {

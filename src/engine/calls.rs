@@ -7,7 +7,7 @@
 
 use super::{
     Cause, Context, Core, DialError, Engine, Handler,
-    context::{Current, Left},
+    context::{Current, Left, NOBODY},
     core::Doom,
     peers::flag,
 };
@@ -21,6 +21,12 @@ use std::{
 const INTERNAL_ERROR: &str = "internal error";
 
 impl<H: Handler> Engine<H> {
+    /// Somebody else has woken the loop: tells the handler.
+    pub fn handle_wake(&mut self, now: Now) {
+        self.call(now, NOBODY, |handler, cx| handler.on_wake(cx));
+        self.settle(now);
+    }
+
     /// Calls the handler about an event of `turn`; `None` if it panicked, for which [`Engine::settle`] fails `turn` if it
     /// is open, or was dialled.
     pub(super) fn call<R>(
@@ -108,12 +114,12 @@ pub(super) enum Unwound {
     Replied { moved: bool },
 }
 
-/// A context that is lent to the handler inside of [`Engine::caught`].
-pub(super) struct Lent<'a>(Context<'a>);
+/// A context that is lent to the handler inside of [`Engine::caught`], for a `MESSAGE` or something else.
+pub(super) struct Lent<'a, const MESSAGE: bool>(Context<'a>);
 
-impl<'a> Lent<'a> {
+impl<'a, const MESSAGE: bool> Lent<'a, MESSAGE> {
     #[inline(always)]
-    pub(super) fn new(core: &'a mut Core, now: Now, turn: u32, current: Current<'a>) -> Lent<'a> {
+    pub(super) fn new(core: &'a mut Core, now: Now, turn: u32, current: Current<'a>) -> Lent<'a, MESSAGE> {
         Lent(Context { core, now, turn, current: Some(current) })
     }
 
@@ -132,11 +138,14 @@ impl<'a> Lent<'a> {
 }
 
 /// The call has not returned: what it would have left to be done is done in the outbox.
-impl Drop for Lent<'_> {
+impl<const MESSAGE: bool> Drop for Lent<'_, MESSAGE> {
     #[cold]
     #[inline(never)]
     fn drop(&mut self) {
         self.0.settle_reply_of(self.0.turn);
+        if let Some(current) = self.0.current.as_ref().filter(|_| MESSAGE) {
+            self.0.core.tally.received(current.payload.len());
+        }
         let moved = self.0.current.as_ref().is_some_and(|current| current.left.reply_moved);
         self.0.core.unwound = Unwound::Replied { moved };
     }

@@ -102,7 +102,6 @@ impl Context<'_> {
                 self.core.form_in_place(id.index, message.as_bytes().len(), current.compressed.is_some())
         {
             current.left.echo = Some(Echo { opcode: message.opcode(), compressed });
-            self.core.statistics.sent.count(message.as_bytes().len());
             return Sent::Queued;
         }
         self.queue(id, message)
@@ -292,14 +291,14 @@ impl Context<'_> {
 
     /// Whether cookies, and whatever else a browser adds to a request by itself, may say in `head` who somebody is: no page
     /// of another site had them sent. So it is where there is no Origin, as no browser sends a handshake; where that is of
-    /// the host and port that were asked for; and where [`Config::origins`](crate::Config) names it, other than as `*` or
-    /// `null`, which are anybody's. RFC 6455 §10.2
+    /// the host that was asked for, by whichever port and scheme; and where [`Config::origins`](crate::Config) names it,
+    /// other than as `*` or `null`, which are anybody's. RFC 6455 §10.2
     pub fn trusts_origin(&self, head: &RequestHead<'_>) -> bool {
         self.core.trusts_origin(head)
     }
 
-    /// Whether the address of `id` is one that a proxy named, of [`Config::trusted_proxies`](crate::Config): by the PROXY
-    /// protocol, or in a header of the request.
+    /// Whether `id` comes by a proxy of [`Config::trusted_proxies`](crate::Config), which named its address by the PROXY
+    /// protocol or in a header of the request, or, by the former, named none.
     pub fn is_proxied(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| self.core.peers.is_proxied(index))
     }
@@ -377,7 +376,11 @@ impl Context<'_> {
             self.core.queue_bytes(index, reply);
             current.left.reply_moved = true;
         }
-        match current.left.echo.take() {
+        let echo = current.left.echo.take();
+        if echo.is_some() {
+            self.core.tally.sent(current.payload.len());
+        }
+        match echo {
             Some(echo) if echo.compressed => {
                 self.core.queue_compressed(index, echo.opcode, current.echoed(echo));
             }

@@ -8,7 +8,7 @@ use super::{
     dial::Dialling,
     drain::Drain,
     peers::{Peers, flag},
-    statistics::Statistics,
+    statistics::{Statistics, Tally},
     throttle::Throttle,
     timers::Wheel,
     topics::Topics,
@@ -60,6 +60,7 @@ pub(super) struct Core {
     /// Of a message for many, what was compressed when the log was full, by its window.
     pub(super) shared_kept: Vec<(usize, Buffer)>,
     pub(super) unwound: Unwound,
+    pub(super) tally: Tally,
     pub(super) statistics: Statistics,
     doomed: Vec<(u32, Doom)>,
     /// The latest Ping of each backlogged peer, to be answered when its outbox is below the soft mark again.
@@ -101,6 +102,7 @@ impl Core {
             scratch: Vec::new(),
             shared_kept: Vec::new(),
             unwound: Unwound::No,
+            tally: Tally::default(),
             statistics: Statistics::new(),
             commands: VecDeque::new(),
             dialling: HashMap::new(),

@@ -25,17 +25,20 @@ impl<H: Handler> Engine<H> {
                 return self.fail(now, id.index, fault);
             }
         };
-        self.core.statistics.received.count(range.len());
         let current =
             Current { id, input, payload: message.as_bytes(), compressed: None, left: Left::default() };
-        let mut lent = Lent::new(&mut self.core, now, id.index, current);
+        let mut lent = Lent::<true>::new(&mut self.core, now, id.index, current);
         self.handler.on_message(lent.context(), id, message);
         let left = lent.returned();
         if left.reply_moved {
             input.clear_reply();
         }
-        if let Some(echo) = left.echo {
-            input.reply_with(echo.opcode, range);
+        match left.echo {
+            Some(echo) => {
+                self.core.tally.echoed(range.len());
+                input.reply_with(echo.opcode, range);
+            }
+            None => self.core.tally.received(range.len()),
         }
     }
 
@@ -92,11 +95,14 @@ impl<H: Handler> Engine<H> {
                     Compressed::Input(range) => input.get(range.clone()),
                     Compressed::Codecs(range) => &assembled[range.clone()],
                 });
-                self.core.statistics.received.count(message.as_bytes().len());
                 let (payload, left) = (message.as_bytes(), Left::default());
                 let current = Current { id, input, payload, compressed: came, left };
                 let on_message = |handler: &mut H, cx: &mut Context<'_>| handler.on_message(cx, id, message);
                 let (_, left) = self.call_with(now, index, Some(current), on_message);
+                match left.echo {
+                    Some(_) => self.core.tally.echoed(range.len()),
+                    None => self.core.tally.received(range.len()),
+                }
                 if left.reply_moved {
                     input.clear_reply();
                 }
@@ -153,7 +159,7 @@ impl<H: Handler> Engine<H> {
         // No message is being handled: this place holds none that could be sent back.
         let payload = &input.get(0..1)[..0];
         let current = Current { id, input, payload, compressed: None, left: Left::default() };
-        let mut lent = Lent::new(&mut self.core, now, index, current);
+        let mut lent = Lent::<false>::new(&mut self.core, now, index, current);
         self.handler.on_read_end(lent.context(), id);
         if lent.returned().reply_moved {
             input.clear_reply();

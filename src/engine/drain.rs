@@ -68,6 +68,17 @@ impl Pace {
     }
 }
 
+impl Leaving {
+    /// Those who are left have theirs until `by`, if that is sooner.
+    fn hasten(&mut self, now: Now, by: Tick, connections: usize) {
+        if by < self.by {
+            self.by = by;
+            let count = if self.is_late { self.late.len() } else { connections };
+            self.pace = Pace::new(now.tick, by, count);
+        }
+    }
+}
+
 impl<H: Handler> Engine<H> {
     /// A drain is about to begin: [`Context::is_draining`](super::Context::is_draining) says so from now on. Everybody is
     /// served as before, and whoever is accepted from now on is closed last.
@@ -86,10 +97,20 @@ impl<H: Handler> Engine<H> {
     /// For each, [`Command::ReadOut`] has what came before its Close handled first. Who is in the middle of a handshake or of
     /// a message, is paused, or has not taken what it was sent, has its turn later, and at the latest when time is up:
     /// then a handshake is refused with 503, and half a message is lost.
+    ///
+    /// Said once more, it may have less time, and not more.
     pub fn handle_drain(&mut self, now: Now, within_ms: u32, taken_over: &[bool]) {
         self.core.drain_ahead();
-        let Drain::Ahead { since } = self.core.drain else { return };
         let by = now.tick.after(within_ms);
+        let since = match &mut self.core.drain {
+            Drain::Leaving(leaving) => {
+                leaving.hasten(now, by, self.core.peers.len());
+                self.core.leave(now);
+                return self.settle(now);
+            }
+            Drain::Ahead { since } => *since,
+            Drain::No => return,
+        };
         self.core.drain = Drain::Leaving(Box::new(Leaving {
             since,
             pace: Pace::new(now.tick, by, self.core.peers.len()),
@@ -185,7 +206,8 @@ impl Core {
         }
         let looks = if is_over { leaving.late.len() } else { leaving.late.len().min(LATE_MAX) };
         for _ in 0..looks {
-            if !is_over && !(leaving.is_late && leaving.pace.is_due(now.tick)) {
+            let is_due = is_over || leaving.is_late && leaving.pace.is_due(now.tick);
+            if !is_due {
                 break;
             }
             let Some(id) = leaving.late.pop_front() else { break };

@@ -179,6 +179,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_stands_left_of_the_last_hop_it_is_the_client(invented in "[ -~]{0,40}") {
+            expect(&format!("X-Forwarded-For: {invented}, 192.0.2.1\r\n"), Some("192.0.2.1:0"));
+            let quotes = invented.matches('"').count() + invented.matches('\\').count();
+            let client = client(ForwardedHeader::Forwarded, &format!("Forwarded: {invented}, for=192.0.2.1\r\n"));
+            // Quotes that are left open by the client make the line unreadable, and name nobody.
+            assert!(client.as_deref() == Some("192.0.2.1:0") || (quotes > 0 && client.is_none()), "{client:?}");
+        }
+    }
+
     #[test]
     fn of_two_headers_the_one_that_is_configured_counts() {
         let both = "Forwarded: for=192.0.2.1\r\nX-Forwarded-For: 198.51.100.2\r\n";

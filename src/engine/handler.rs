@@ -22,8 +22,8 @@ use std::{fmt, io, net::SocketAddr, str::FromStr};
 /// # Panics
 /// A call that panics ends the connection it is about, and no other: it is failed with 1011, behind what it was sent so
 /// far, and `on_close` is told of [`Cause::Panic`], also where it was `on_open` that panicked; a request is answered with
-/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of `on_close`, `on_dial_failed` or
-/// `on_tick` ends nothing more. The loop lives on; the panic hook has reported it, and `Server::panics` counts it.
+/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of `on_close`, `on_dial_failed`,
+/// `on_tick` or `on_wake` ends nothing more. The loop lives on; the panic hook has reported it, and `Server::panics` counts it.
 ///
 /// The handler is called again with its fields as the panic left them, for the next event of somebody else. So what it
 /// changes in several steps it does best behind the last one that may panic; a handler that cannot go on ends the process
@@ -108,6 +108,11 @@ pub trait Handler {
 
     /// `Config::tick_ms` have passed again.
     fn on_tick(&mut self, _cx: &mut Context<'_>) {}
+
+    /// Another thread has woken the loop, with [`Remote::wake`](crate::Remote::wake) or one of its commands: called once
+    /// in the turn that this led to, behind the commands, however often it was woken. So a helper thread leaves its answer
+    /// in a channel, wakes the loop, and the handler looks at the channel here. It may be called when nothing is there.
+    fn on_wake(&mut self, _cx: &mut Context<'_>) {}
 }
 
 /// Which connection. Never used again for another one while the process lives.

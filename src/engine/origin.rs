@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::wire::http_request::RequestHead;
+use std::net::IpAddr;
 
 impl Core {
     /// Whether pages of this origin may connect.
@@ -42,13 +43,21 @@ fn matches(allowed: &str, origin: &str) -> bool {
         })
 }
 
-/// Whether a page came from the host that it connects to. Where a proxy ends TLS, the scheme that the browser spoke is the
-/// page's own; a host without a port is at that one's. So the two differ where the proxy drops another port from `Host`.
+/// Whether a page came from the host that it connects to, by whichever port: a browser's cookies know no ports (RFC 6265
+/// §8.5), pages are often served by another program on the same host, and proxies drop ports from `Host`. Nor is the scheme
+/// compared: a proxy may end TLS. All names of the machine itself are one.
 fn is_same_host(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let Some(default) = default_port(scheme) else { return false };
-    let ((name, port), (host, host_port)) = (split_port(authority), split_port(host));
-    name.eq_ignore_ascii_case(host) && port.unwrap_or(default) == host_port.unwrap_or(default)
+    let (name, host) = (without_port(authority), without_port(host));
+    let is_same = name.eq_ignore_ascii_case(host) || (is_this_machine(name) && is_this_machine(host));
+    default_port(scheme).is_some() && is_same
+}
+
+/// `localhost` and the addresses that it stands for. RFC 6761 §6.3
+fn is_this_machine(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn without_default_port(origin: &str) -> &str {
@@ -64,12 +73,10 @@ fn default_port(scheme: &str) -> Option<&'static str> {
     }
 }
 
-fn split_port(authority: &str) -> (&str, Option<&str>) {
+fn without_port(authority: &str) -> &str {
     match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (name, Some(port).filter(|port| !port.is_empty()))
-        }
-        _ => (authority, None),
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => authority,
     }
 }
 
@@ -112,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_of_the_same_host_by_name_and_port() {
+    fn a_page_is_of_the_same_host_by_name() {
         for (origin, host) in [
             ("http://localhost:4863", "localhost:4863"),
             ("https://example.com", "example.com"),
@@ -122,19 +129,26 @@ mod tests {
             ("https://[::1]", "[::1]"),
             ("https://example.com:8443", "example.com:8443"),
             ("https://example.com", "example.com:"),
+            ("https://example.com", "example.com:8443"),
+            ("https://example.com:8443", "example.com"),
+            ("http://127.0.0.1", "127.0.0.1:4863"),
+            ("https://[::1]:80", "[::1]:443"),
+            ("http://127.0.0.1", "localhost:4863"),
+            ("http://localhost:8080", "[::1]:4863"),
         ] {
             assert!(is_same_host(origin, host), "{origin} {host}");
         }
         for (origin, host) in [
             ("https://evil.net", "example.com"),
-            ("https://example.com", "example.com:8443"),
-            ("https://example.com:8443", "example.com"),
-            ("http://example.com", "example.com:443"),
+            ("http://[::1]", "[::2]"),
+            ("http://localhost.evil.net", "localhost"),
+            ("http://127.0.0.1.evil.net", "127.0.0.1"),
+            ("http://[::1]", "[::]"),
             ("null", "example.com"),
             ("file://", ""),
             ("https://example.com.evil.net", "example.com"),
             ("chrome-extension://example.com", "example.com"),
-            ("https://[::1]:80", "[::1]:443"),
+            ("https://a.example.com", "example.com"),
         ] {
             assert!(!is_same_host(origin, host), "{origin} {host}");
         }

@@ -62,7 +62,7 @@ impl Context<'_> {
         if self.core.peers[index].conn.role() != Role::Client || !self.core.may_queue(index) {
             return Sent::Refused;
         }
-        let Core { peers, log, commons, statistics, .. } = &mut *self.core;
+        let Core { peers, log, commons, tally, .. } = &mut *self.core;
         let peer = &mut peers[index];
         for frame in frames {
             let part = match (&frame.compressed, peer.conn.window(frame.payload_bytes, commons)) {
@@ -73,7 +73,7 @@ impl Context<'_> {
                 _ => &frame.plain,
             };
             peer.outbox.push_shared(part.clone(), log, &mut commons.pool);
-            statistics.sent.count(frame.payload_bytes);
+            tally.sent(frame.payload_bytes);
         }
         self.core.dirty(index);
         self.core.queued(self.now, index)

@@ -91,7 +91,7 @@ impl Core {
         if !self.is_sendable(len) || !self.may_queue(index) {
             return Sent::Refused;
         }
-        self.statistics.sent.count(len);
+        self.tally.sent(len);
         self.queue_message(index, message, compressed);
         self.queued(now, index)
     }
@@ -114,7 +114,7 @@ impl Core {
         if !self.is_sendable(len) || !self.may_queue(index) {
             return Sent::Refused;
         }
-        self.statistics.sent.count(len);
+        self.tally.sent(len);
         let form = match shared.forms[window] {
             Form::Unmade => self.put_shared(window, shared, message),
             form => form,

@@ -2,9 +2,11 @@
 
 use super::{
     Hub,
-    application::{Application, Caller, Place},
+    application::{Application, Caller, HubContext, Place},
+    auth::Identity,
     core::{Client, Correspondent, Part, cookie, query},
     gathering::Space,
+    pending::{Decision, Owed, Ticket, Waiting},
 };
 use crate::{
     conn::Upgrade,
@@ -77,7 +79,7 @@ impl<A: Application> Hub<A> {
     /// What is to be known of a connection; nothing, where nothing is.
     fn client_of(
         &mut self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         id: ConnId,
         request: &Request<'_>,
         dialect: Option<Dialect>,
@@ -90,11 +92,16 @@ impl<A: Application> Hub<A> {
         match dialect {
             Some(Dialect::Echo) => return Ok(None),
             Some(Dialect::Chat) => {}
-            Some(Dialect::Room) => client.part = Part::Room(self.room_for(id, request, by_path)?),
+            Some(Dialect::Room) => {
+                let (name, waiting) = self.room_for(cx, id, request, by_path)?;
+                (client.part, client.waiting) = (Part::Room(name), waiting);
+            }
             Some(Dialect::Actions) => client.session = self.session(cx, request),
             Some(Dialect::Envelope) | None => {
                 client.session = self.session(cx, request);
-                let correspondent = self.correspondent_of(cx, request, client.session.as_deref());
+                let session = client.session.as_deref();
+                let (correspondent, waiting) = self.correspondent_of(cx, id, request, session)?;
+                client.waiting = waiting;
                 let says_nothing = correspondent.group.is_none() && correspondent.user.is_none();
                 client.part = Part::Envelope(correspondent);
                 if dialect.is_none() && says_nothing && client.session.is_none() {
@@ -105,8 +112,14 @@ impl<A: Application> Hub<A> {
         Ok(Some(client))
     }
 
-    /// The room that a path leads to.
-    fn room_for(&mut self, id: ConnId, request: &Request<'_>, by_path: bool) -> Result<Box<str>, Refusal> {
+    /// The room that a path leads to, and the answer that is to come before it is joined.
+    fn room_for(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        request: &Request<'_>,
+        by_path: bool,
+    ) -> Result<(Box<str>, Option<Box<Waiting>>), Refusal> {
         let path = if by_path { request.path() } else { "/" };
         let name = room_of(path).ok_or(Refusal::Malformed("the room's name is not UTF-8"))?;
         let limits = &self.core.limits;
@@ -120,10 +133,14 @@ impl<A: Application> Hub<A> {
             return Err(Refusal::Unavailable("there are as many rooms as there may be (channels_max)"));
         }
         let caller = Caller { id, dialect: Dialect::Room, user: None, is_admin: false };
-        if !self.application.may_join(&caller, Place::Room(&name)) {
-            return Err(Refusal::with_status(403, "this room may not be joined"));
+        let ticket = self.core.first_ticket(id);
+        let mut context = HubContext { core: &mut self.core, cx };
+        match self.application.decide_join(&mut context, &caller, Place::Room(&name), ticket) {
+            Decision::Now(true) => Ok((name.into(), None)),
+            Decision::Now(false) => Err(Refusal::with_status(403, "this room may not be joined")),
+            Decision::Failed(why) => Err(Refusal::with_status(503, why)),
+            Decision::Later => Ok((name.into(), Some(Waiting::of(ticket, Owed::Room)))),
         }
-        Ok(name.into())
     }
 
     /// The session that the browser's cookie says, unless a page of another site had it sent: such a page may connect, and
@@ -139,20 +156,45 @@ impl<A: Application> Hub<A> {
         Some(found.into())
     }
 
-    /// The group and the user that the URL names; who has a session is who it says.
+    /// The group and the user that the URL names; who has a session is who it says, once that is known.
     fn correspondent_of(
         &mut self,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
+        id: ConnId,
         request: &Request<'_>,
         session: Option<&str>,
-    ) -> Correspondent {
+    ) -> Result<(Correspondent, Option<Box<Waiting>>), Refusal> {
         let limit = self.core.limits.name_bytes_max as usize;
         let named = |key: &str| -> Option<Box<str>> {
             let value = query(request.query()?, key)?;
             (!value.is_empty() && value.len() <= limit).then(|| (*value).into())
         };
-        let session = session.and_then(|token| self.identify(cx.now(), token)).map(Box::new);
+        let ticket = self.core.first_ticket(id);
+        let (session, waiting) = match session.map(|token| self.identity_of(cx, token, ticket)) {
+            None => (None, None),
+            Some(Decision::Now(user)) => (user.map(Box::new), None),
+            Some(Decision::Failed(why)) => return Err(Refusal::with_status(503, why)),
+            Some(Decision::Later) => (None, Some(Waiting::of(ticket, Owed::Session { enters: false }))),
+        };
         let user = session.as_ref().map(|user| user.uuid.as_str().into()).or_else(|| named("userid"));
-        Correspondent { group: named("groupid"), user, session, ..Correspondent::default() }
+        let correspondent =
+            Correspondent { group: named("groupid"), user, session, ..Correspondent::default() };
+        Ok((correspondent, waiting))
+    }
+
+    /// Who the session of a handshake is.
+    fn identity_of(
+        &mut self,
+        cx: &mut Context<'_>,
+        token: &str,
+        ticket: Ticket,
+    ) -> Decision<Option<Identity>> {
+        let (id, dialect) = (ticket.connection(), Dialect::Envelope);
+        let caller = Caller { id, dialect, user: None, is_admin: false };
+        let mut context = HubContext { core: &mut self.core, cx };
+        match self.application.find_identity(&mut context, &caller, token, ticket) {
+            Decision::Now(user) => Decision::Now(user.filter(|user| self.core.is_acceptable(user))),
+            decision => decision,
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! What a program adds to the hub: actions of its own, who a token is, who may do what.
 
-use super::{auth::Identity, core::Core, gathering::Space};
+use super::{
+    auth::Identity,
+    core::Core,
+    gathering::Space,
+    pending::{Decision, Handling, Ticket},
+};
 use crate::{
     conn::Message,
     dialect::{
@@ -18,6 +23,9 @@ use std::borrow::Cow;
 /// fields are all the state that is needed, and whatever blocks here blocks everybody.
 ///
 /// `()` is the application that adds nothing.
+///
+/// What would block is answered later: [`Reply::Later`] with [`CustomAction::ticket`], or [`Decision::Later`], then
+/// [`HubContext::answer`], from [`Application::on_wake`] for what another thread has found out: `examples/later.rs` is one.
 ///
 /// ```
 /// use sockeye::hub::{Application, Caller, CustomAction, HubContext, Reply};
@@ -44,9 +52,104 @@ pub trait Application {
         Reply::Unknown
     }
 
+    /// A message of the `envelope` dialect came, and its sender may send it: asked before it is distributed.
+    ///
+    /// ```
+    /// use sockeye::hub::{Application, Caller, EnvelopeMessage, Handling, HubContext, Ticket};
+    ///
+    /// /// Keeps to itself what is reported.
+    /// struct Desk(Vec<String>);
+    ///
+    /// impl Application for Desk {
+    ///     fn on_envelope(
+    ///         &mut self, _: &mut HubContext<'_, '_>, _: &Caller<'_>, message: &EnvelopeMessage<'_>, _: Ticket,
+    ///     ) -> Handling {
+    ///         match &*message.post.action {
+    ///             "report" => {
+    ///                 self.0.push(message.json.to_owned());
+    ///                 Handling::Taken
+    ///             }
+    ///             _ => Handling::Distribute,
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_envelope(
+        &mut self,
+        _: &mut HubContext<'_, '_>,
+        _: &Caller<'_>,
+        _: &EnvelopeMessage<'_>,
+        _: Ticket,
+    ) -> Handling {
+        Handling::Distribute
+    }
+
+    /// Another thread has woken the loop: see [`Handler::on_wake`](crate::Handler::on_wake), which a handler of one's own
+    /// around a [`Hub`](super::Hub) passes on.
+    ///
+    /// ```
+    /// use sockeye::hub::{Application, Caller, CustomAction, HubContext, Late, Reply, Ticket};
+    /// use std::sync::mpsc::{Receiver, Sender};
+    ///
+    /// /// `{"action": "look_up", "word": "salmon"}`, by a thread that has the time.
+    /// struct Dictionary {
+    ///     questions: Sender<(Ticket, String)>,
+    ///     /// The thread calls `Remote::wake` behind each.
+    ///     answers: Receiver<(Ticket, String)>,
+    /// }
+    ///
+    /// impl Application for Dictionary {
+    ///     fn on_action(&mut self, _: &mut HubContext<'_, '_>, _: &Caller<'_>, action: &CustomAction<'_>) -> Reply {
+    ///         match (action.name(), action.text("word")) {
+    ///             ("look_up", Some(word)) => match self.questions.send((action.ticket(), word.into_owned())) {
+    ///                 Ok(()) => Reply::Later,
+    ///                 Err(_) => Reply::Error("The dictionary is closed".to_owned()),
+    ///             },
+    ///             _ => Reply::Unknown,
+    ///         }
+    ///     }
+    ///
+    ///     fn on_wake(&mut self, cx: &mut HubContext<'_, '_>) {
+    ///         for (ticket, found) in self.answers.try_iter() {
+    ///             // `found` is an object with an `action`. Who has gone does not wait for it.
+    ///             cx.answer(ticket, Late::Reply(Reply::Data(vec![found])));
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_wake(&mut self, _: &mut HubContext<'_, '_>) {}
+
     /// Who this token is; the admin's is not asked for here. An identity without an id, or with the admin's, is refused.
     fn authenticate(&mut self, _now: Now, _token: &str) -> Option<Identity> {
         None
+    }
+
+    /// The same, for who may have to find out first. By default it is what [`Application::authenticate`] says.
+    ///
+    /// Asked for the action `authenticate`, and at the handshake for the session of a connection that speaks `envelope`, or
+    /// may turn out to: that one is open meanwhile, and in no group.
+    fn find_identity(
+        &mut self,
+        cx: &mut HubContext<'_, '_>,
+        _: &Caller<'_>,
+        token: &str,
+        _: Ticket,
+    ) -> Decision<Option<Identity>> {
+        Decision::Now(self.authenticate(cx.now(), token))
+    }
+
+    /// Whether somebody may join, after the hub's own rules have allowed it. What they allow may be another thing by the
+    /// time of a later answer: then they are asked again. By default it is what [`Application::may_join`] says.
+    ///
+    /// Who may not join a room gets 403 at the handshake, and 1008 where that is known only later.
+    fn decide_join(
+        &mut self,
+        _: &mut HubContext<'_, '_>,
+        caller: &Caller<'_>,
+        place: Place<'_>,
+        _: Ticket,
+    ) -> Decision<bool> {
+        Decision::Now(self.may_join(caller, place))
     }
 
     /// Whether somebody may join, after the hub's own rules have allowed it.
@@ -112,12 +215,18 @@ pub struct CustomAction<'a> {
     name: Cow<'a, str>,
     json: &'a str,
     object: Object<'a>,
+    ticket: Ticket,
 }
 
 impl<'a> CustomAction<'a> {
-    pub(super) fn new(name: Cow<'a, str>, object: &'a RawValue) -> CustomAction<'a> {
+    pub(super) fn new(name: Cow<'a, str>, object: &'a RawValue, ticket: Ticket) -> CustomAction<'a> {
         let json = object.get();
-        CustomAction { name, json, object: Object::parse(json).unwrap_or_default() }
+        CustomAction { name, json, object: Object::parse(json).unwrap_or_default(), ticket }
+    }
+
+    /// By which it is answered after a [`Reply::Later`].
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
     }
 
     /// The value of `action`, as it was written.
@@ -146,6 +255,17 @@ impl<'a> CustomAction<'a> {
     }
 }
 
+/// A message of the `envelope` dialect, before it is distributed.
+#[derive(Debug)]
+pub struct EnvelopeMessage<'a> {
+    /// What it says, and for whom it is. Who sent it is not `post.user`, but [`EnvelopeMessage::sender`].
+    pub post: &'a Post<'a>,
+    /// The name that its recipients are told.
+    pub sender: &'a str,
+    /// All of it, as it came: duplicate keys may be in it.
+    pub json: &'a str,
+}
+
 /// What an application answers to an action.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reply {
@@ -159,6 +279,8 @@ pub enum Reply {
     Error(String),
     /// Nothing: it has sent what there is to say by itself.
     Silent,
+    /// Nothing yet: it will with [`HubContext::answer`]. What the connection says meanwhile is not held.
+    Later,
 }
 
 /// What an application can do while it is called.

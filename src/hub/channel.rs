@@ -5,6 +5,7 @@ use super::{
     application::{Application, Place},
     core::Core,
     gathering::{Seat, Space},
+    pending::{After, Decision, Owed, OwnedPlace},
 };
 use crate::{
     conn::Message,
@@ -21,44 +22,67 @@ use std::{borrow::Cow, fmt::Write as _};
 /// What the names of private conversations begin with.
 pub(super) const CONVERSATION: &str = "pm:";
 
+/// To be a member of a channel.
+#[derive(Debug)]
+pub(super) struct Wish<'a> {
+    pub(super) name: Cow<'a, str>,
+    visibility: Visibility,
+    or_create: bool,
+    resume: Option<Resume<'a>>,
+    /// Its name was made for it.
+    is_random: bool,
+}
+
+impl Wish<'_> {
+    fn into_owned(self) -> Wish<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let resume = self.resume.map(|Resume { since, epoch }| Resume { since, epoch: epoch.map(owned) });
+        Wish { name: owned(self.name), resume, ..self }
+    }
+}
+
 impl<A: Application> Hub<A> {
-    pub(super) fn join<'a>(&mut self, cx: &mut Context<'_>, id: ConnId, join: Join<'a>) -> Outcome<'a> {
-        let is_random = join.channel.is_none();
-        let name = match join.channel {
+    pub(super) fn join<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        join: Join<'a>,
+        request: Option<&RawValue>,
+    ) -> Outcome<'a> {
+        let Join { channel, visibility, or_create, resume } = join;
+        let is_random = channel.is_none();
+        let name = match channel {
             Some(name) => name,
-            None if !join.or_create => return Err(Problem::NoChannel(Cow::Borrowed(""))),
+            None if !or_create => return Err(Problem::NoChannel(Cow::Borrowed(""))),
             None => Cow::Owned(random_name(cx)),
         };
-        if join.resume.is_some() {
+        if resume.is_some() {
             self.core.gatherings.expire(cx.now().unix_ms);
         }
         if name.starts_with(CONVERSATION) {
-            return self.core.join_conversation(id, name, join.resume);
+            return self.core.join_conversation(id, name, resume);
         }
-        let found = self.core.gatherings.find(Space::Channel, &name);
-        match found {
-            Some(set) if !self.core.may_join(id, set) => return Err(Problem::MayNotJoin(name)),
-            None if !join.or_create => return Err(Problem::NoChannel(name)),
-            _ => {}
-        }
-        let is_member = found.is_some_and(|set| self.core.gatherings.seat(set, id).is_some());
+        let wish = Wish { name, visibility, or_create, resume, is_random };
+        let is_member = self.core.check_wish(id, &wish)?;
         if !is_member {
-            self.core.room_for_one_more(id, found.is_none(), &name)?;
-            if !self.application.may_join(&self.core.caller(id), Place::Channel(&name)) {
-                return Err(Problem::MayNotJoin(name));
+            let ticket = self.core.ticket(id)?;
+            match self.ask_join(cx, id, Place::Channel(&wish.name), ticket) {
+                Decision::Now(true) => {}
+                Decision::Now(false) => return Err(Problem::MayNotJoin(wish.name)),
+                Decision::Failed(why) => return Err(Problem::Other(why.into())),
+                Decision::Later => {
+                    let (wish, request) = (wish.into_owned(), request.map(ToOwned::to_owned));
+                    self.core.owe(cx, ticket, Owed::Channel { wish, request });
+                    return Ok(Done::Answered);
+                }
             }
         }
-        let set = self.core.gatherings.find_or_create(Space::Channel, &name);
+        let set = self.core.gatherings.find_or_create(Space::Channel, &wish.name);
         if !is_member {
-            self.core.take_seat(id, set, join.visibility);
-            self.core.announce(cx, &name, set, id, "member_joined");
-            self.joined(cx, id, Place::Channel(&name));
+            self.core.enter_channel(cx, id, set, &wish);
+            self.joined(cx, id, Place::Channel(&wish.name));
         }
-        Ok(match join.resume {
-            Some(resume) => Done::Data(self.core.resumed(set, &name, &resume)),
-            None if is_random => Done::Named(name.into_owned()),
-            None => Done::Plain,
-        })
+        Ok(self.core.fulfilled(set, wish))
     }
 
     pub(super) fn leave<'a>(
@@ -191,6 +215,51 @@ impl<A: Application> Hub<A> {
 }
 
 impl Core {
+    /// Whether a connection is in a channel already; what is wrong where it is not and may not be.
+    fn check_wish<'a>(&self, id: ConnId, wish: &Wish<'a>) -> Result<bool, Problem<'a>> {
+        let found = self.gatherings.find(Space::Channel, &wish.name);
+        match found {
+            Some(set) if !self.may_join(id, set) => return Err(Problem::MayNotJoin(wish.name.clone())),
+            None if !wish.or_create => return Err(Problem::NoChannel(wish.name.clone())),
+            _ => {}
+        }
+        let is_member = found.is_some_and(|set| self.gatherings.seat(set, id).is_some());
+        if !is_member {
+            self.room_for_one_more(id, found.is_none(), &wish.name)?;
+        }
+        Ok(is_member)
+    }
+
+    fn enter_channel(&mut self, cx: &mut Context<'_>, id: ConnId, set: u32, wish: &Wish<'_>) {
+        self.take_seat(id, set, wish.visibility);
+        self.announce(cx, &wish.name, set, id, "member_joined");
+    }
+
+    /// What there is to say to who has joined.
+    fn fulfilled(&mut self, set: u32, wish: Wish<'_>) -> Done {
+        match wish.resume {
+            Some(resume) => Done::Data(self.resumed(set, &wish.name, &resume)),
+            None if wish.is_random => Done::Named(wish.name.into_owned()),
+            None => Done::Plain,
+        }
+    }
+
+    /// Joins a channel that the application has allowed to be joined, if the hub's own rules still do.
+    pub(super) fn join_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        wish: Wish<'static>,
+    ) -> Outcome<'static> {
+        let is_member = self.check_wish(id, &wish)?;
+        let set = self.gatherings.find_or_create(Space::Channel, &wish.name);
+        if !is_member {
+            self.enter_channel(cx, id, set, &wish);
+            self.after.push_back(After::Joined(id, OwnedPlace::Channel((*wish.name).into())));
+        }
+        Ok(self.fulfilled(set, wish))
+    }
+
     /// Whether the rules of a channel let a connection join, or it has joined.
     fn may_join(&self, id: ConnId, set: u32) -> bool {
         let channel = self.gatherings.channel(set);

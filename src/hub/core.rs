@@ -1,11 +1,13 @@
 //! All of the hub that does not depend on the application: who is connected, where they gather, and what they are told.
 
 use super::{
+    Done, Outcome,
     application::Caller,
     auth::Identity,
     chat::Names,
-    gathering::{Gatherings, Space},
+    gathering::{Gatherings, Seat, Space},
     history::Archive,
+    pending::{After, Waiting},
     quota::{Bucket, Rate},
     settings::Settings,
 };
@@ -13,12 +15,12 @@ use crate::{
     config::ActionLimits,
     dialect::{
         Bounds, Dialect,
-        action::{Notice, Person},
+        action::{Notice, Person, Problem},
     },
     engine::{ConnId, Context, Fanout},
 };
 use serde_json::value::RawValue;
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::VecDeque};
 
 pub(super) struct Core {
     pub(super) limits: ActionLimits,
@@ -33,6 +35,10 @@ pub(super) struct Core {
     pub(super) gatherings: Gatherings,
     pub(super) names: Names,
     pub(super) counters: Counters,
+    /// How many questions the application was asked that it might answer later.
+    pub(super) tickets: u64,
+    /// What is left to be done when the application has returned.
+    pub(super) after: VecDeque<After>,
     /// When the first connection came, in milliseconds since 1970.
     started_at: Option<u64>,
     /// What is sent is written here first.
@@ -50,6 +56,8 @@ pub(super) struct Client {
     /// What the session cookie of its handshake says.
     pub(super) session: Option<Box<str>>,
     pub(super) part: Part,
+    /// The answers it waits for, if it ever did.
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 /// What a connection has to do with its dialect.
@@ -152,6 +160,8 @@ impl Core {
             clients: Vec::new(),
             names: Names::default(),
             counters: Counters::default(),
+            tickets: 0,
+            after: VecDeque::new(),
             started_at: None,
             out: String::new(),
             data: String::new(),
@@ -179,7 +189,17 @@ impl Core {
             bucket: Bucket::new(cx.now().tick, self.rate),
             session: None,
             part: Part::Plain,
+            waiting: None,
         }
+    }
+
+    /// A connection joins the room that its path names.
+    pub(super) fn take_room(&mut self, id: ConnId) -> Option<Box<str>> {
+        let client = self.client_mut(id)?;
+        let Part::Room(name) = std::mem::replace(&mut client.part, Part::Plain) else { return None };
+        let set = self.gatherings.find_or_create(Space::Room, &name);
+        self.gatherings.join(set, Seat { id, is_admin: false });
+        Some(name)
     }
 
     /// The connection is over.
@@ -262,6 +282,36 @@ impl Core {
     }
 
     // ------------------------------------------------------------------ telling
+
+    /// Tells a peer what became of its action.
+    pub(super) fn answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        outcome: Outcome<'_>,
+        request: Option<&RawValue>,
+    ) {
+        let acknowledges = self.settings.acks || request.is_some();
+        match outcome {
+            Ok(Done::Plain) if acknowledges => self.tell(cx, id, &Notice::Done { message: "" }, request),
+            Ok(Done::Named(name)) if acknowledges => {
+                self.tell(cx, id, &Notice::Done { message: &name }, request);
+            }
+            Ok(Done::Unasked) if request.is_some() => {
+                self.tell(cx, id, &Notice::Done { message: "" }, request);
+            }
+            Ok(Done::Data(data)) => self.tell(cx, id, &Notice::Data(&data), request),
+            Ok(_) => {}
+            Err(problem) => {
+                self.counters.refused += 1;
+                // What a flood is refused is said once, where it begins.
+                if !matches!(problem, Problem::TooFast { .. }) {
+                    log::info!(connection:% = id, problem = problem.name(); "action refused");
+                }
+                self.tell(cx, id, &Notice::Problem(&problem), request);
+            }
+        }
+    }
 
     /// Tells one connection, if its dialect has a word for it.
     pub(super) fn tell(

@@ -1,16 +1,17 @@
 //! Groups and users of the `envelope` dialect: who hears a message, and what newcomers are told.
 
 use super::{
-    Hub,
-    application::{Application, Place},
+    Done, Hub, Outcome,
+    application::{Application, Caller, EnvelopeMessage, HubContext, Place},
     core::{Core, Correspondent, Part},
     gathering::{Seat, Space},
+    pending::{After, Decision, Handling, Owed, OwnedPlace, Ticket},
 };
 use crate::{
     conn::Message,
     dialect::{
         Dialect,
-        action::{Notice, Post, RecipientKind},
+        action::{Notice, Post, Problem, RecipientKind},
         envelope::INITIAL_MESSAGES,
     },
     engine::{ConnId, Context, Fanout},
@@ -20,6 +21,9 @@ impl<A: Application> Hub<A> {
     /// A connection takes its place: in the group that its URL names, or in the one without a name. Where a first message
     /// decided on the dialect, what was said before is told when that has said which group it is.
     pub(super) fn enter_groups(&mut self, cx: &mut Context<'_>, id: ConnId, has_written: bool) {
+        if self.core.enters_later(id) {
+            return; // when it is known who it is
+        }
         let everybody = self.core.gatherings.find_or_create(Space::Everybody, "");
         self.core.gatherings.join(everybody, Seat { id, is_admin: false });
         let Some(correspondent) = self.core.correspondent(id) else { return };
@@ -32,41 +36,75 @@ impl<A: Application> Hub<A> {
         if let Some(user) = user {
             self.core.go_by(id, &user);
         }
-        if self.enter_group(cx, id, &group) && !has_written {
+        let entry = Entry { name: &group, greets: !has_written, moves: false };
+        if self.enter_group(cx, id, &entry) == Entered::Yes && !has_written {
             self.core.tell_earlier(cx, id);
         }
     }
 
-    /// A message came.
-    pub(super) fn posted(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) {
-        let has_moved = self.introduce(cx, id, post);
+    /// A message came, in this text.
+    pub(super) fn posted<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        post: &Post<'_>,
+        json: &str,
+    ) -> Outcome<'a> {
+        let entered = self.introduce(cx, id, post);
+        if entered == Entered::Later {
+            return Ok(Done::Held);
+        }
         let asks = post.action.eq_ignore_ascii_case(INITIAL_MESSAGES);
-        let Some(correspondent) = self.core.correspondent(id) else { return };
+        let Some(correspondent) = self.core.correspondent(id) else { return Ok(Done::Answered) };
         let is_greeted = std::mem::replace(&mut correspondent.is_greeted, true);
-        if has_moved || asks || !is_greeted {
+        if entered == Entered::Yes || asks || !is_greeted {
             self.core.tell_earlier(cx, id);
         }
         if asks {
-            return;
+            return Ok(Done::Answered);
         }
         let (caller, message) = (self.core.caller(id), Message::Text(&post.message));
         let may_send = |group| self.application.may_send(&caller, Place::Group(group), message);
         if !groups_of(post).into_iter().all(may_send) {
             self.core.counters.ignored += 1;
-            return;
+            return Ok(Done::Answered);
         }
-        let user = self.core.correspondent(id).and_then(|correspondent| correspondent.user.take());
-        self.core.post(cx, post, user.as_deref().unwrap_or_default());
+        let ticket = self.core.ticket(id)?;
+        match self.show(cx, id, post, json, ticket) {
+            Handling::Distribute => self.core.distribute(cx, id, post),
+            Handling::Taken => {}
+            Handling::Error(why) => return Err(Problem::Other(why.into())),
+            Handling::Later => self.core.owe(cx, ticket, Owed::Post { text: json.into() }),
+        }
+        Ok(Done::Answered)
+    }
+
+    /// Shows a message to the application.
+    fn show(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        post: &Post<'_>,
+        json: &str,
+        ticket: Ticket,
+    ) -> Handling {
+        let user = self.core.client(id).and_then(|client| client.user.clone());
+        let caller = Caller { user: user.as_deref(), ..self.core.caller(id) };
+        let sender = self.core.correspondent(id).and_then(|correspondent| correspondent.user.take());
+        let message = EnvelopeMessage { post, sender: sender.as_deref().unwrap_or_default(), json };
+        let mut context = HubContext { core: &mut self.core, cx };
+        let handling = self.application.on_envelope(&mut context, &caller, &message, ticket);
         if let Some(correspondent) = self.core.correspondent(id) {
-            correspondent.user = user;
+            correspondent.user = sender;
         }
+        handling
     }
 
     /// The first message says what the URL did not. Whether the connection is in another group now.
-    fn introduce(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) -> bool {
-        let Some(correspondent) = self.core.correspondent(id) else { return false };
+    fn introduce(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) -> Entered {
+        let Some(correspondent) = self.core.correspondent(id) else { return Entered::No };
         if std::mem::replace(&mut correspondent.has_written, true) {
-            return false;
+            return Entered::No;
         }
         let names_group = correspondent.group.is_none() && !post.group.is_empty();
         if correspondent.user.is_none() {
@@ -74,37 +112,69 @@ impl<A: Application> Hub<A> {
             correspondent.user = Some(user.clone());
             self.core.go_by(id, &user);
         }
-        names_group && {
-            let before: Vec<_> = self.core.gatherings.of(id, Space::Group).collect();
-            let entered = self.enter_group(cx, id, &post.group);
-            for set in before.into_iter().filter(|_| entered) {
-                let name = self.core.gatherings.get(set).name.clone();
-                self.core.gatherings.leave(set, id);
-                self.left(cx, id, Place::Group(&name));
-            }
-            entered
+        if !names_group {
+            return Entered::No;
         }
+        let before: Vec<_> = self.core.gatherings.of(id, Space::Group).collect();
+        let entered = self.enter_group(cx, id, &Entry { name: &post.group, greets: false, moves: true });
+        for set in before.into_iter().filter(|_| entered == Entered::Yes) {
+            let name = self.core.gatherings.get(set).name.clone();
+            self.core.gatherings.leave(set, id);
+            self.left(cx, id, Place::Group(&name));
+        }
+        entered
     }
 
-    /// False where that is not to be.
-    fn enter_group(&mut self, cx: &mut Context<'_>, id: ConnId, name: &str) -> bool {
-        let is_new = self.core.gatherings.find(Space::Group, name).is_none();
-        let is_full = self.core.gatherings.count(Space::Group) >= self.core.limits.channels_max as usize;
+    fn enter_group(&mut self, cx: &mut Context<'_>, id: ConnId, entry: &Entry<'_>) -> Entered {
+        let &Entry { name, greets, moves } = entry;
+        let ticket = self.core.first_ticket(id);
         let place = Place::Group(name);
-        if (is_new && is_full) || !self.application.may_join(&self.core.caller(id), place) {
-            self.core.counters.refused += 1;
-            return false;
+        let decision = match self.core.has_room_for(name) {
+            true => self.ask_join(cx, id, place, ticket),
+            false => Decision::Now(false),
+        };
+        match decision {
+            Decision::Now(true) => {
+                self.core.take_group(id, name);
+                self.joined(cx, id, place);
+                Entered::Yes
+            }
+            Decision::Now(false) => {
+                self.core.counters.refused += 1;
+                Entered::No
+            }
+            Decision::Failed(why) => {
+                self.core.answer(cx, id, Err(Problem::Other(why.into())), None);
+                Entered::No
+            }
+            Decision::Later => {
+                self.core.owe(cx, ticket, Owed::Group { name: name.into(), greets, moves });
+                Entered::Later
+            }
         }
-        let set = self.core.gatherings.find_or_create(Space::Group, name);
-        self.core.gatherings.join(set, Seat { id, is_admin: false });
-        self.joined(cx, id, place);
-        true
     }
+}
+
+/// A group that is to be entered.
+struct Entry<'a> {
+    name: &'a str,
+    /// It is told then what was said before, if the answer comes later.
+    greets: bool,
+    /// From the group that it was in before.
+    moves: bool,
+}
+
+/// What became of that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Entered {
+    Yes,
+    No,
+    Later,
 }
 
 impl Core {
     /// What this dialect knows of a connection.
-    fn correspondent(&mut self, id: ConnId) -> Option<&mut Correspondent> {
+    pub(super) fn correspondent(&mut self, id: ConnId) -> Option<&mut Correspondent> {
         let client = self.client_mut(id)?;
         if !matches!(client.part, Part::Envelope(_)) {
             client.part = Part::Envelope(Correspondent::default());
@@ -112,6 +182,45 @@ impl Core {
         match &mut client.part {
             Part::Envelope(correspondent) => Some(correspondent),
             _ => None,
+        }
+    }
+
+    /// Whether there is a group of this name, or may be one more.
+    fn has_room_for(&self, group: &str) -> bool {
+        self.gatherings.find(Space::Group, group).is_some()
+            || self.gatherings.count(Space::Group) < self.limits.channels_max as usize
+    }
+
+    fn take_group(&mut self, id: ConnId, name: &str) {
+        let set = self.gatherings.find_or_create(Space::Group, name);
+        self.gatherings.join(set, Seat { id, is_admin: false });
+    }
+
+    /// The application has allowed it.
+    pub(super) fn enter_group_late(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        name: &str,
+        greets: bool,
+        moves: bool,
+    ) {
+        if !self.has_room_for(name) {
+            self.counters.refused += 1;
+            return;
+        }
+        let before: Vec<_> = self.gatherings.of(id, Space::Group).collect();
+        self.take_group(id, name);
+        self.after.push_back(After::Joined(id, OwnedPlace::Group(name.into())));
+        for set in before.into_iter().filter(|_| moves) {
+            let name = self.gatherings.get(set).name.clone();
+            self.gatherings.leave(set, id);
+            self.after.push_back(After::Left(id, OwnedPlace::Group((*name).into())));
+        }
+        if greets {
+            self.tell_earlier(cx, id);
+        } else if let Some(correspondent) = self.correspondent(id).filter(|_| moves) {
+            correspondent.is_greeted = false; // the message that waits will see to it
         }
     }
 
@@ -140,6 +249,15 @@ impl Core {
         if !posts.is_empty() {
             let group = self.gatherings.get(set).name.clone();
             self.tell(cx, id, &Notice::Earlier { group: &group, posts: &posts }, None);
+        }
+    }
+
+    /// Sends a connection's message to whom it is for.
+    pub(super) fn distribute(&mut self, cx: &mut Context<'_>, id: ConnId, post: &Post<'_>) {
+        let user = self.correspondent(id).and_then(|correspondent| correspondent.user.take());
+        self.post(cx, post, user.as_deref().unwrap_or_default());
+        if let Some(correspondent) = self.correspondent(id) {
+            correspondent.user = user;
         }
     }
 

@@ -27,6 +27,7 @@ mod gathering;
 mod group;
 mod history;
 mod pages;
+mod pending;
 mod presence;
 mod push;
 mod quota;
@@ -35,16 +36,18 @@ mod survey;
 mod user;
 
 pub use crate::dialect::action::{Person, Post, Problem, Recipient, RecipientKind};
-pub use application::{Application, Caller, CustomAction, HubContext, Place, Reply};
+pub use application::{Application, Caller, CustomAction, EnvelopeMessage, HubContext, Place, Reply};
 pub use core::{Counters, Occupancy};
+pub use pending::{Decision, Handling, Late, Ticket};
 pub use settings::{Settings, Zone};
 pub use survey::Participant;
 
 use self::{
     admission::Address,
-    core::{Core, Part},
-    gathering::{Seat, Space},
+    core::Core,
+    gathering::Space,
     pages::Pages,
+    pending::{Owed, outcome_of},
     quota::Verdict,
 };
 use crate::{
@@ -53,7 +56,6 @@ use crate::{
     dialect::{
         Dialect,
         action::{Action, Join, Notice, Request},
-        json,
     },
     engine::{Answer, Closed, ConnId, Context, Handler, PeerInfo, Refused, TurnedAway},
     wire::{close::CloseCode, handshake, http_request::HttpRequest},
@@ -81,8 +83,10 @@ enum Done {
     Data(String),
     /// Only where it carries an id.
     Unasked,
-    /// It is already.
+    /// It is already, or will be.
     Answered,
+    /// It is not done: it is to be done once more when the connection no longer waits for an answer.
+    Held,
 }
 
 impl Hub {
@@ -132,7 +136,9 @@ impl<A: Application> Hub<A> {
         cx: &mut Context<'_>,
         act: impl FnOnce(&mut A, &mut HubContext<'_, '_>) -> R,
     ) -> R {
-        act(&mut self.application, &mut HubContext { core: &mut self.core, cx })
+        let result = act(&mut self.application, &mut HubContext { core: &mut self.core, cx });
+        self.catch_up(cx);
+        result
     }
 
     /// Whether the hub's books are in order: each membership known from both sides, each name leading to what it names.
@@ -166,15 +172,38 @@ impl<A: Application> Hub<A> {
     }
 
     fn enter_room(&mut self, cx: &mut Context<'_>, id: ConnId) {
-        let Some(client) = self.core.client_mut(id) else { return };
-        let Part::Room(name) = std::mem::replace(&mut client.part, Part::Plain) else { return };
-        let set = self.core.gatherings.find_or_create(Space::Room, &name);
-        self.core.gatherings.join(set, Seat { id, is_admin: false });
-        self.joined(cx, id, Place::Room(&name));
+        if self.core.is_holding(id) {
+            return; // whether it may is not known yet
+        }
+        if let Some(name) = self.core.take_room(id) {
+            self.joined(cx, id, Place::Room(&name));
+        }
+    }
+
+    /// A message of all dialects but `echo`.
+    #[inline(never)]
+    fn receive(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
+        if self.core.is_holding(id) {
+            self.core.hold(cx, id, message, 0, false);
+        } else {
+            self.handle(cx, id, message, 0);
+        }
+        self.catch_up(cx);
+    }
+
+    /// The same, of which so many requests are done.
+    fn handle(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>, done: usize) {
+        match self.core.speaks.get(id.index()).copied().flatten() {
+            Some(Dialect::Echo) => {
+                cx.send(id, message);
+            }
+            Some(Dialect::Room) => self.send_on(cx, id, message),
+            Some(dialect) => self.read(cx, id, dialect, message, done),
+            None => self.decide(cx, id, message),
+        }
     }
 
     /// Sends a message to everybody in its sender's room, as it came.
-    #[inline(never)]
     fn send_on(&mut self, cx: &mut Context<'_>, id: ConnId, message: Message<'_>) {
         let Some(set) = self.core.gatherings.of(id, Space::Room).next() else { return };
         let name = &self.core.gatherings.get(set).name;
@@ -194,12 +223,22 @@ impl<A: Application> Hub<A> {
         };
         log::debug!(connection:% = id, dialect:% = dialect; "dialect decided");
         self.begin(cx, id, dialect, true);
-        self.on_message(cx, id, message);
+        if self.core.is_holding(id) {
+            self.core.hold(cx, id, message, 0, true);
+        } else {
+            self.handle(cx, id, message, 0);
+        }
     }
 
-    /// A message of a dialect that is JSON.
-    #[inline(never)]
-    fn read(&mut self, cx: &mut Context<'_>, id: ConnId, dialect: Dialect, message: Message<'_>) {
+    /// A message of a dialect that is JSON, of which so many requests are done.
+    fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        dialect: Dialect,
+        message: Message<'_>,
+        done: usize,
+    ) {
         let text = match message {
             Message::Text(text) => text,
             // What is no UTF-8 is no JSON either, and neither is this.
@@ -217,13 +256,22 @@ impl<A: Application> Hub<A> {
                 self.end_flood(cx, id);
             }
         }
-        for Request { action, id: request } in requests {
+        let count = requests.len();
+        for (at, Request { action, id: request }) in requests.into_iter().enumerate().skip(done) {
             let outcome = match self.is_allowed(cx, id) {
-                Verdict::Allowed => action.and_then(|action| self.act_on(cx, id, action, request)),
+                Verdict::Allowed => action.and_then(|action| self.act_on(cx, id, action, request, text)),
                 Verdict::Refused { .. } => Err(self.too_fast()),
                 Verdict::Flood => return self.end_flood(cx, id),
             };
-            self.answer(cx, id, outcome, request);
+            let is_done = !matches!(outcome, Ok(Done::Held));
+            self.core.answer(cx, id, outcome, request);
+            if self.core.is_holding(id) {
+                let done = at + usize::from(is_done);
+                if done < count {
+                    self.core.hold(cx, id, message, done, true);
+                }
+                break;
+            }
         }
         self.core.trim();
     }
@@ -234,6 +282,7 @@ impl<A: Application> Hub<A> {
         id: ConnId,
         action: Action<'a>,
         request: Option<&RawValue>,
+        text: &str,
     ) -> Outcome<'a> {
         let is_deaf = cx.is_given_up(id);
         match action {
@@ -247,9 +296,9 @@ impl<A: Application> Hub<A> {
                 self.core.counters.ignored += 1;
                 Ok(Done::Answered)
             }
-            Action::Join(join) if is_deaf => self.join(cx, id, Join { resume: None, ..join }),
-            Action::Authenticate { token } => self.authenticate(cx, id, token),
-            Action::Join(join) => self.join(cx, id, join),
+            Action::Join(join) if is_deaf => self.join(cx, id, Join { resume: None, ..join }, request),
+            Action::Authenticate { token } => self.authenticate(cx, id, token, request),
+            Action::Join(join) => self.join(cx, id, join, request),
             Action::Leave { channel } => self.leave(cx, id, channel),
             Action::Say { channel, text } => self.say(cx, id, channel, &text, request),
             Action::Tell { uuid, text } => self.core.message_user(cx, id, uuid, &text, request),
@@ -258,11 +307,11 @@ impl<A: Application> Hub<A> {
             Action::ListMembers { channel } => self.core.list_members(id, channel),
             Action::SubscribePresence { channel } => self.core.subscribe_presence(id, channel),
             Action::History { channel, since, limit } => self.core.history(cx, id, channel, since, limit),
-            Action::Custom { name, object } => self.custom(cx, id, CustomAction::new(name, object)),
-            Action::Post(post) => {
-                self.posted(cx, id, &post);
-                Ok(Done::Answered)
+            Action::Custom { name, object } => {
+                let ticket = self.core.ticket(id)?;
+                self.custom(cx, id, &CustomAction::new(name, object, ticket), request)
             }
+            Action::Post(post) => self.posted(cx, id, &post, text),
             Action::Claim { name, object } => {
                 self.core.claim(cx, id, &name, &object);
                 Ok(Done::Answered)
@@ -283,47 +332,21 @@ impl<A: Application> Hub<A> {
         }
     }
 
-    fn custom<'a>(&mut self, cx: &mut Context<'_>, id: ConnId, action: CustomAction<'a>) -> Outcome<'a> {
+    fn custom<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        action: &CustomAction<'_>,
+        request: Option<&RawValue>,
+    ) -> Outcome<'a> {
         let user = self.core.client(id).and_then(|client| client.user.clone());
-        let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
-        let mut cx = HubContext { core: &mut self.core, cx };
-        match self.application.on_action(&mut cx, &caller, &action) {
-            Reply::Unknown => Err(Problem::UnknownAction),
-            Reply::Done => Ok(Done::Plain),
-            Reply::Silent => Ok(Done::Answered),
-            Reply::Error(text) => Err(Problem::Other(text.into())),
-            Reply::Data(objects) if objects.iter().all(|object| json::Object::parse(object).is_some()) => {
-                Ok(Done::Data(objects.join(",")))
-            }
-            Reply::Data(_) => {
-                log::error!(action = action.name(); "the application answered with what is no JSON object");
-                Err(Problem::Other("The application failed".into()))
-            }
+        let caller = Caller { user: user.as_deref(), ..self.core.caller(id) };
+        let reply = self.application.on_action(&mut HubContext { core: &mut self.core, cx }, &caller, action);
+        if reply == Reply::Later {
+            let request = request.map(ToOwned::to_owned);
+            self.core.owe(cx, action.ticket(), Owed::Action { request });
         }
-    }
-
-    /// Tells a peer what became of its action.
-    fn answer(&mut self, cx: &mut Context<'_>, id: ConnId, outcome: Outcome<'_>, request: Option<&RawValue>) {
-        let acknowledges = self.core.settings.acks || request.is_some();
-        match outcome {
-            Ok(Done::Plain) if acknowledges => self.core.tell(cx, id, &Notice::Done { message: "" }, request),
-            Ok(Done::Named(name)) if acknowledges => {
-                self.core.tell(cx, id, &Notice::Done { message: &name }, request);
-            }
-            Ok(Done::Unasked) if request.is_some() => {
-                self.core.tell(cx, id, &Notice::Done { message: "" }, request);
-            }
-            Ok(Done::Data(data)) => self.core.tell(cx, id, &Notice::Data(&data), request),
-            Ok(_) => {}
-            Err(problem) => {
-                self.core.counters.refused += 1;
-                // What a flood is refused is said once, where it begins.
-                if !matches!(problem, Problem::TooFast { .. }) {
-                    log::info!(connection:% = id, problem = problem.name(); "action refused");
-                }
-                self.core.tell(cx, id, &Notice::Problem(&problem), request);
-            }
-        }
+        outcome_of(reply)
     }
 
     // ------------------------------------------------------------------ quotas
@@ -356,16 +379,28 @@ impl<A: Application> Hub<A> {
 
     // ------------------------------------------------------------------ the application's calls
 
+    fn ask_join(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        place: Place<'_>,
+        ticket: Ticket,
+    ) -> Decision<bool> {
+        let user = self.core.client(id).and_then(|client| client.user.clone());
+        let caller = Caller { user: user.as_deref(), ..self.core.caller(id) };
+        self.application.decide_join(&mut HubContext { core: &mut self.core, cx }, &caller, place, ticket)
+    }
+
     fn joined(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
         let user = self.core.client(id).and_then(|client| client.user.clone());
-        let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        let caller = Caller { user: user.as_deref(), ..self.core.caller(id) };
         log::debug!(connection:% = id, place:? = place; "joined");
         self.application.on_join(&mut HubContext { core: &mut self.core, cx }, &caller, place);
     }
 
     fn left(&mut self, cx: &mut Context<'_>, id: ConnId, place: Place<'_>) {
         let user = self.core.client(id).and_then(|client| client.user.clone());
-        let caller = application::Caller { user: user.as_deref(), ..self.core.caller(id) };
+        let caller = Caller { user: user.as_deref(), ..self.core.caller(id) };
         log::debug!(connection:% = id, place:? = place; "left");
         self.application.on_leave(&mut HubContext { core: &mut self.core, cx }, &caller, place);
     }
@@ -413,6 +448,8 @@ impl<A: Application> Handler for Hub<A> {
             Some(dialect) => self.begin(cx, id, dialect, false),
             None => cx.set_spreading(id, true), // until its first message has said that it speaks `echo`
         }
+        self.core.pause_if_holding(cx, id);
+        self.catch_up(cx);
     }
 
     #[inline(always)] // into the engine's loop over the messages of a read: an echo is little more than that loop
@@ -421,10 +458,12 @@ impl<A: Application> Handler for Hub<A> {
             Some(Dialect::Echo) => {
                 cx.send_back(id, message);
             }
-            Some(Dialect::Room) => self.send_on(cx, id, message),
-            Some(dialect) => self.read(cx, id, dialect, message),
-            None => self.decide(cx, id, message),
+            _ => self.receive(cx, id, message),
         }
+    }
+
+    fn on_wake(&mut self, cx: &mut Context<'_>) {
+        self.act(cx, |application, cx| application.on_wake(cx));
     }
 
     fn on_limits(&mut self, _: &mut Context<'_>, limits: &Limits) {
@@ -438,6 +477,7 @@ impl<A: Application> Handler for Hub<A> {
         );
         self.leave_everything(cx, id);
         self.core.forget(id);
+        self.catch_up(cx);
     }
 
     fn on_turned_away(&mut self, _: &mut Context<'_>, info: &PeerInfo, why: TurnedAway) {
@@ -474,7 +514,7 @@ mod tests {
         }
     }
 
-    const NOW: Now = Now { tick: Tick::ZERO, unix_ms: 1_795_219_719_780 };
+    pub(super) const NOW: Now = Now { tick: Tick::ZERO, unix_ms: 1_795_219_719_780 };
 
     /// What `id` hears when it sends these bytes.
     fn exchange<H: Handler>(engine: &mut Engine<H>, now: Now, id: ConnId, bytes: &[u8]) -> String {
@@ -494,7 +534,7 @@ mod tests {
         String::from_utf8_lossy(&heard).into_owned()
     }
 
-    fn open<H: Handler>(engine: &mut Engine<H>, target: &str, lines: &str) -> ConnId {
+    pub(super) fn open<H: Handler>(engine: &mut Engine<H>, target: &str, lines: &str) -> ConnId {
         let id = engine.handle_accept(NOW, PeerInfo { address: None, listener: 0 });
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}\
@@ -504,7 +544,7 @@ mod tests {
         id
     }
 
-    fn say<H: Handler>(engine: &mut Engine<H>, id: ConnId, text: &str) -> String {
+    pub(super) fn say<H: Handler>(engine: &mut Engine<H>, id: ConnId, text: &str) -> String {
         say_at(engine, NOW, id, text)
     }
 
@@ -515,7 +555,7 @@ mod tests {
         exchange(engine, now, id, &[&[0x81][..], &head, &[0; 4], text.as_bytes()].concat())
     }
 
-    fn engine<A: Application>(application: A) -> Engine<Hub<A>> {
+    pub(super) fn engine<A: Application>(application: A) -> Engine<Hub<A>> {
         let mut config = Hub::config("127.0.0.1:0");
         (config.limits.outbox_bytes_soft, config.limits.outbox_bytes_max) = (4_096, 8_192);
         let hub = Hub::with(&config, Settings::default(), application);

@@ -2,11 +2,12 @@
 
 use super::{
     Done, Hub, Outcome,
-    application::Application,
+    application::{Application, Caller, HubContext},
     auth::{ADMIN_ID, ADMIN_PREFIX, Identity},
     channel::CONVERSATION,
     core::Core,
     gathering::{Seat, Space},
+    pending::{Decision, Owed},
 };
 use crate::{
     dialect::{
@@ -15,7 +16,6 @@ use crate::{
         actions,
     },
     engine::{ConnId, Context, Fanout},
-    time::Now,
 };
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -32,30 +32,29 @@ impl<A: Application> Hub<A> {
         cx: &mut Context<'_>,
         id: ConnId,
         token: Option<Cow<'a, str>>,
+        request: Option<&RawValue>,
     ) -> Outcome<'a> {
-        let found = match token {
-            Some(token) => match token.strip_prefix(ADMIN_PREFIX) {
-                Some(password) => self.core.admin(password).map(|user| (user, true)),
-                None => self.identify(cx.now(), &token).map(|user| (user, false)),
-            },
-            None => {
-                let session = self.core.client(id).and_then(|client| client.session.clone());
-                session.and_then(|token| self.identify(cx.now(), &token)).map(|user| (user, false))
+        let password = token.as_deref().and_then(|token| token.strip_prefix(ADMIN_PREFIX));
+        if let Some(password) = password {
+            let admin = self.core.admin(password);
+            return self.core.authenticated(cx, id, admin, true);
+        }
+        let session = || self.core.client(id).and_then(|client| client.session.clone());
+        let token = token.or_else(|| session().map(|token| Cow::Owned(token.into())));
+        let Some(token) = token else { return Err(Problem::InvalidToken) };
+        let ticket = self.core.ticket(id)?;
+        let user = self.core.client(id).and_then(|client| client.user.clone());
+        let caller = Caller { user: user.as_deref(), ..self.core.caller(id) };
+        let mut context = HubContext { core: &mut self.core, cx };
+        match self.application.find_identity(&mut context, &caller, &token, ticket) {
+            Decision::Now(user) => self.core.authenticated(cx, id, user, false),
+            Decision::Failed(why) => Err(Problem::Other(why.into())),
+            Decision::Later => {
+                let request = request.map(ToOwned::to_owned);
+                self.core.owe(cx, ticket, Owed::Identity { request });
+                Ok(Done::Answered)
             }
-        };
-        let Some((user, is_admin)) = found else { return Err(Problem::InvalidToken) };
-        log::info!(connection:% = id, user = user.uuid.as_str(); "authenticated");
-        self.core.become_user(cx, id, user, is_admin);
-        Ok(Done::Plain)
-    }
-
-    /// Whose token this is. Nobody's is the admin's.
-    pub(super) fn identify(&mut self, now: Now, token: &str) -> Option<Identity> {
-        let user = self.application.authenticate(now, token)?;
-        let is_right = !user.uuid.is_empty()
-            && user.uuid != ADMIN_ID
-            && user.uuid.len() <= self.core.limits.name_bytes_max as usize;
-        is_right.then_some(user)
+        }
     }
 }
 
@@ -63,6 +62,26 @@ impl Core {
     fn admin(&self, password: &str) -> Option<Identity> {
         let is_right = self.settings.admin_password.as_ref()?.matches(password.as_bytes());
         is_right.then(|| Identity { uuid: ADMIN_ID.into(), name: ADMIN_ID.into(), group: String::new() })
+    }
+
+    /// Whether a user may be who the application says. Nobody is the admin by that.
+    pub(super) fn is_acceptable(&self, user: &Identity) -> bool {
+        let is_short = user.uuid.len() <= self.limits.name_bytes_max as usize;
+        !user.uuid.is_empty() && user.uuid != ADMIN_ID && is_short
+    }
+
+    /// It is known who a connection is, or that it is nobody.
+    pub(super) fn authenticated<'a>(
+        &mut self,
+        cx: &mut Context<'_>,
+        id: ConnId,
+        user: Option<Identity>,
+        is_admin: bool,
+    ) -> Outcome<'a> {
+        let user = user.filter(|user| is_admin || self.is_acceptable(user)).ok_or(Problem::InvalidToken)?;
+        log::info!(connection:% = id, user = user.uuid.as_str(); "authenticated");
+        self.become_user(cx, id, user, is_admin);
+        Ok(Done::Plain)
     }
 
     /// From now on a connection is a user's. Where somebody else was in its channels, somebody has left and somebody come.

@@ -172,7 +172,7 @@ impl<H: Handler> Server<H> {
     ///
     /// What `Limits::handshake_ms_max` bounds is both handshakes together. Who speaks plain HTTP there is told so with 400;
     /// one connection too many is dropped without a word, for a handshake to refuse it in would cost more than it.
-    /// A peer that takes nothing may have 64 KiB waiting for it beside what its outbox has.
+    /// A peer that takes nothing may have 80 KiB waiting for it beside what its outbox has.
     ///
     /// # Errors
     /// As [`Server::bind`].
@@ -325,12 +325,21 @@ impl<H: Handler> Server<H> {
     /// a handshake or a message, or is paused, has until time is up; a handshake that is not over then is refused with
     /// 503 and `Retry-After`. The closing handshakes have `Limits::closing_ms_max` from then on, as by
     /// [`Server::shutdown`]. Meanwhile everything else goes on, and `Context::is_draining` says true.
+    ///
+    /// A drain that is under way can be hastened so, and not delayed.
     pub fn drain(&mut self, within_ms: u32) {
-        if !matches!(self.stop, Stop::No) {
-            return;
-        }
         self.now = self.clock.now();
         let by = self.now.tick.after(within_ms);
+        let unlisten_at = self.now.tick.after((within_ms / 2).min(UNLISTEN_MS));
+        match self.stop {
+            Stop::No => {}
+            Stop::Draining { unlisten: Some(at), by: before } => {
+                self.stop = Stop::Draining { unlisten: Some(at.min(unlisten_at)), by: by.min(before) };
+                return;
+            }
+            Stop::Draining { unlisten: None, by: before } => return self.leave(by.min(before)),
+            Stop::By(_) | Stop::Done => return,
+        }
         self.engine.handle_drain_ahead(self.now);
         for number in 0..self.listeners.len() {
             self.accept_all(number, Holder::Alone);
@@ -343,8 +352,7 @@ impl<H: Handler> Server<H> {
         // A kernel that cannot drop them resets a few.
         let shares = shared.map(Listener::turn_away).count() > 0;
         if shares {
-            let unlisten = Some(self.now.tick.after((within_ms / 2).min(UNLISTEN_MS)));
-            self.stop = Stop::Draining { unlisten, by };
+            self.stop = Stop::Draining { unlisten: Some(unlisten_at), by };
         } else {
             self.leave(by);
         }
@@ -376,6 +384,7 @@ impl<H: Handler> Server<H> {
     fn take_limits(&mut self, mut limits: Limits, keepalive: Keepalive) {
         resolve(&mut limits, self.descriptors_max);
         (self.closing_ms_max, self.connections_max) = (limits.closing_ms_max, limits.connections_max);
+        self.drain_ms = limits.drain_ms;
         self.engine.set_limits(self.now, limits, keepalive);
     }
 

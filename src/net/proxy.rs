@@ -183,6 +183,7 @@ fn why(error: &io::Error) -> TurnedAway {
 }
 
 /// Whom a connection is for.
+#[cfg_attr(not(feature = "proxy"), allow(dead_code, reason = "nobody is named"))]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Client {
     At(SocketAddr),
@@ -268,7 +269,8 @@ fn client_of(_: &[u8]) -> Option<Client> {
     None
 }
 
-#[cfg(all(test, feature = "proxy"))]
+#[cfg(test)]
+#[cfg(feature = "proxy")]
 mod tests {
     use super::*;
 
@@ -293,7 +295,7 @@ mod tests {
     }
 
     fn at(address: &str) -> Option<Client> {
-        Some(Client::At(address.parse().unwrap()))
+        Some(Client::At(address.parse().expect("it is an address")))
     }
 
     fn v2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -327,6 +329,25 @@ mod tests {
             }
             for len in 0..header.len() {
                 assert_eq!(read(&header[..len], usize::MAX).0, None, "{header:?} of {len}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_it_is_the_same_in_any_pieces(
+            beginning in 0..5_usize,
+            mut rest in proptest::collection::vec(proptest::num::u8::ANY, 0..700),
+            step in 1..40_usize,
+        ) {
+            let short = [b'\0', rest.len() as u8];
+            let with_length = [V2, b"\x21\x11", &short].concat();
+            let beginning = [&b""[..], V1, b"PROXY TCP4 ", b"PROXY TCP6 ::1 ::1 ", &with_length][beginning];
+            rest.splice(0..0, beginning.iter().copied());
+            let whole = read(&rest, usize::MAX);
+            proptest::prop_assert_eq!(whole.0, read(&rest, step).0);
+            if whole.0.is_some() {
+                proptest::prop_assert_eq!(whole, read(&rest, step));
             }
         }
     }

@@ -212,8 +212,8 @@ impl Remote {
         Ok(())
     }
 
-    /// Ends the wait of `Server::turn`, for whoever calls it to look at something else; costs nothing if it was woken
-    /// already.
+    /// Wakes the loop: `Handler::on_wake` is called, and whoever calls `Server::turn` can look at something else. Costs
+    /// nothing if it was woken already.
     pub fn wake(&self) {
         if !self.0.woken.swap(true, Ordering::AcqRel) {
             // It fails only when the loop, and so the other end, is gone.

@@ -384,6 +384,8 @@ impl<H: Handler> Server<H> {
             });
             self.relieve();
         }
+        self.engine.handle_wake(self.now);
+        self.relieve();
         if remote.has_more() {
             remote.wake();
         } else if let Some(within_ms) = remote.take_drain() {

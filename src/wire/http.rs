@@ -13,6 +13,9 @@ pub enum HeadEnd {
     At(usize),
 }
 
+/// What a ClientHello begins with, and no head: the type of its record. RFC 8446 §5.1
+pub const TLS_HANDSHAKE: u8 = 22;
+
 /// Looks for the empty line that ends a head, from byte `from` on: what an earlier call has seen is not seen
 /// again. Lines may end in a bare LF here, so that such a head is found and can be refused.
 pub fn find_head_end(bytes: &[u8], from: usize) -> HeadEnd {

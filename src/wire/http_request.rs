@@ -32,6 +32,9 @@ impl<'a> RequestHead<'a> {
     /// # Errors
     /// The [`Refusal`] to answer with, when it is not well-formed or has more than `headers_max` lines.
     pub fn parse(bytes: &'a [u8], headers_max: u32) -> Result<RequestHead<'a>, Refusal> {
+        if bytes.first() == Some(&http::TLS_HANDSHAKE) {
+            return Err(Refusal::Malformed("this port does not speak TLS: use http:// or ws://"));
+        }
         let lines = &bytes[http::leading_empty_lines(bytes)..];
         if !http::has_whole_line_ends(lines) {
             return Err(Refusal::Malformed("a line does not end in CR LF"));

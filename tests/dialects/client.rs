@@ -5,6 +5,7 @@ use crate::{
     server::Server,
 };
 use serde_json::Value;
+use std::{fs, path::PathBuf};
 
 /// Limits on the rate of actions that no test comes near.
 pub const NO_RATE: [&str; 4] = ["--actions-per-second-max", "1000000", "--actions-burst-max", "1000000"];
@@ -62,4 +63,31 @@ pub fn expect_ack(peer: &mut Peer) {
 pub fn behind<'a>(text: &'a str, prefix: &str) -> &'a str {
     let (_, rest) = text.split_once(prefix).unwrap_or_else(|| panic!("no {prefix} in {text}"));
     rest.split_once('"').map_or(rest, |(value, _)| value)
+}
+
+/// A users file of these names, removed when it is let go.
+pub struct UsersFile(pub PathBuf);
+
+impl UsersFile {
+    pub fn new(file: &str, names: &[&str]) -> UsersFile {
+        let path =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{file}-{}.toml", std::process::id()));
+        let user = |name: &&str| {
+            format!(
+                "[[user]]\ntoken = \"token-{name}\"\nid = \"u-{name}\"\nname = \"{name}\"\ngroup = \"\"\n"
+            )
+        };
+        fs::write(&path, names.iter().map(user).collect::<String>()).expect("it can be written");
+        UsersFile(path)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().expect("a path in UTF-8")
+    }
+}
+
+impl Drop for UsersFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }

@@ -1,11 +1,11 @@
 //! Order under load: what a sender sends reaches every member in that order, once, and nobody else.
 
 use crate::{
-    client::{NO_RATE, behind, hear, join, open, open_actions, say},
+    client::{NO_RATE, UsersFile, behind, hear, join, open, open_actions, say},
     peer::{Peer, frame},
     server::{Server, alone},
 };
-use std::{fs, path::PathBuf, thread};
+use std::thread;
 
 const MEMBERS: usize = 20;
 const SENDERS: usize = 5;
@@ -100,33 +100,6 @@ fn a_group_delivers_everything_once_and_in_each_senders_order() {
     let server = Server::spawn(&[&NO_RATE[..], &ROOM].concat());
     let wrapped = |text: &str| format!(r#"{{"action":"say","message":"{text}","groupId":"g"}}"#);
     everything_arrives_once_and_in_order(members(&server, "/envelope?groupid=g"), wrapped, r#""message":""#);
-}
-
-/// A users file of these names, removed when it is let go.
-pub struct UsersFile(pub PathBuf);
-
-impl UsersFile {
-    pub fn new(file: &str, names: &[&str]) -> UsersFile {
-        let path =
-            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{file}-{}.toml", std::process::id()));
-        let user = |name: &&str| {
-            format!(
-                "[[user]]\ntoken = \"token-{name}\"\nid = \"u-{name}\"\nname = \"{name}\"\ngroup = \"\"\n"
-            )
-        };
-        fs::write(&path, names.iter().map(user).collect::<String>()).expect("it can be written");
-        UsersFile(path)
-    }
-
-    pub fn path(&self) -> &str {
-        self.0.to_str().expect("a path in UTF-8")
-    }
-}
-
-impl Drop for UsersFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }
 
 #[test]

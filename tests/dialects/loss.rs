@@ -1,8 +1,7 @@
 //! Connections that are lost, that come and go at once, or that will not stop.
 
 use crate::{
-    client::{behind, hear, hear_json, join, open, open_actions, say},
-    load::UsersFile,
+    client::{UsersFile, behind, hear, hear_json, join, open, open_actions, say},
     peer::{Peer, frame},
     server::{Server, wait_until},
 };

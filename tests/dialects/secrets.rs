@@ -1,8 +1,7 @@
 //! Secrets: where they come from, and that they go nowhere.
 
 use crate::{
-    client::{expect_ack, hear, hear_json, open_actions, say},
-    load::UsersFile,
+    client::{UsersFile, expect_ack, hear, hear_json, open_actions, say},
     server::{Server, wait_until},
 };
 use std::{collections::BTreeSet, fs};

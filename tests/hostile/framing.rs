@@ -1,5 +1,6 @@
 //! Frames and messages: RFC 6455 §5, and the limits of §10.4 that a header or a count runs into.
 
+use super::OVER;
 use crate::peer::{announced, frame, masked, unmasked};
 use crate::server::{Server, shared};
 
@@ -33,7 +34,7 @@ fn session() -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn s5_7_the_samples_of_the_rfc_are_echoed() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_answer(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", b"\x81\x05Hello");
     server.expect_answer(b"\x01\x83\0\0\0\0Hel\x80\x82\0\0\0\0lo", b"\x81\x05Hello");
     server.expect_answer(b"\x89\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58", b"\x8a\x05Hello");
@@ -41,7 +42,7 @@ fn s5_7_the_samples_of_the_rfc_are_echoed() {
 
 #[test]
 fn s5_2_a_session_cut_at_every_byte_is_answered_the_same() {
-    let server = shared();
+    let server = shared(OVER);
     let mut neighbour = server.open();
     let (script, answer) = session();
     for cut in 1..script.len() {
@@ -54,21 +55,21 @@ fn s5_2_a_session_cut_at_every_byte_is_answered_the_same() {
 
 #[test]
 fn s5_2_a_session_of_single_bytes_is_answered_the_same() {
-    let server = shared();
+    let server = shared(OVER);
     let (script, answer) = session();
     server.open().drip(&script).expect(&answer).expect_end();
 }
 
 #[test]
 fn s5_2_a_session_in_one_segment_is_answered_the_same() {
-    let server = shared();
+    let server = shared(OVER);
     let (script, answer) = session();
     server.open().send(&script).expect(&answer).expect_end();
 }
 
 #[test]
 fn s5_2_a_frame_is_silent_until_its_last_byte() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut neighbour, mut peer) = (server.open(), server.open());
     for piece in [b"\x82".as_slice(), b"\xfe", b"\x00", b"\x7e", b"\x01\x02\x03", b"\x04", &[0; 125]] {
         peer.send(piece).expect_silence_beside(&mut neighbour);
@@ -79,7 +80,7 @@ fn s5_2_a_frame_is_silent_until_its_last_byte() {
 
 #[test]
 fn s5_2_lengths_around_each_form_are_echoed_in_the_shortest_form() {
-    let server = shared();
+    let server = shared(OVER);
     for len in
         [0, 1, 124, 125, 126, 127, 128, 255, 256, 65_534, 65_535, 65_536, 65_537, 262_143, 262_144, 300_001]
     {
@@ -93,7 +94,7 @@ fn s5_2_lengths_around_each_form_are_echoed_in_the_shortest_form() {
 
 #[test]
 fn s5_3_every_phase_of_the_masking_key_survives_a_cut() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut neighbour, mut peer) = (server.open(), server.open());
     let payload: Vec<u8> = (0..67).collect();
     let script = masked(0x82, [0x80, 0x01, 0xff, 0x7e], &payload);
@@ -113,12 +114,12 @@ fn s5_3_each_frame_has_its_own_key() {
         masked(0x89, [7, 0, 0, 9], b"i"),
         masked(0x80, [0, 0, 0, 1], b"jklmn"),
     ];
-    shared().expect_answer(&script.concat(), b"\x8a\x01i\x82\x0dabcdefghjklmn");
+    shared(OVER).expect_answer(&script.concat(), b"\x8a\x01i\x82\x0dabcdefghjklmn");
 }
 
 #[test]
 fn s5_6_a_thousand_messages_in_one_segment_are_echoed_in_order() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut script, mut answer) = (Vec::new(), Vec::new());
     for i in 0..1_000 {
         let (first, text) = (0x81 + (i % 2) as u8, format!("message {i}"));
@@ -130,14 +131,14 @@ fn s5_6_a_thousand_messages_in_one_segment_are_echoed_in_order() {
 
 #[test]
 fn s5_6_an_empty_message_is_a_message() {
-    shared().expect_answer(b"\x81\x80\0\0\0\0\x82\x80\x01\x02\x03\x04", b"\x81\0\x82\0");
+    shared(OVER).expect_answer(b"\x81\x80\0\0\0\0\x82\x80\x01\x02\x03\x04", b"\x81\0\x82\0");
 }
 
 // Fragments.
 
 #[test]
 fn s5_4_empty_fragments_are_allowed_anywhere() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_answer(b"\x01\x80\0\0\0\0\x00\x81\0\0\0\0a\x80\x80\0\0\0\0", b"\x81\x01a");
     server.expect_answer(b"\x02\x80\0\0\0\0\x00\x80\0\0\0\0\x80\x80\0\0\0\0", b"\x82\x00");
 }
@@ -146,19 +147,19 @@ fn s5_4_empty_fragments_are_allowed_anywhere() {
 fn s5_4_a_message_of_many_fragments_is_one_message() {
     let script = [&frame(0x02, b"0"), &frame(0x00, b"1").repeat(5_000)[..], &frame(0x80, b"2")].concat();
     let whole = [b"0".as_slice(), &[b'1'; 5_000], b"2"].concat();
-    shared().expect_answer(&script, &unmasked(0x82, &whole));
+    shared(OVER).expect_answer(&script, &unmasked(0x82, &whole));
 }
 
 #[test]
 fn s5_4_the_type_of_a_message_is_that_of_its_first_frame() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_answer(b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b", b"\x81\x02ab");
     server.expect_answer(b"\x02\x81\0\0\0\0a\x80\x81\0\0\0\0b", b"\x82\x02ab");
 }
 
 #[test]
 fn s5_4_an_unfinished_message_is_not_answered() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     peer.send(b"\x01\x81\0\0\0\0a").expect_silence();
     peer.send(b"\x00\x81\0\0\0\0b").expect_silence();
@@ -168,17 +169,17 @@ fn s5_4_an_unfinished_message_is_not_answered() {
 #[test]
 fn s5_5_2_ping_between_fragments_is_answered_before_the_message() {
     let script = b"\x01\x82\0\0\0\0He\x89\x81\0\0\0\0!\x80\x83\0\0\0\0llo";
-    shared().expect_answer(script, b"\x8a\x01!\x81\x05Hello");
+    shared(OVER).expect_answer(script, b"\x8a\x01!\x81\x05Hello");
 }
 
 #[test]
 fn s5_5_3_pong_between_fragments_is_ignored() {
-    shared().expect_answer(b"\x01\x82\0\0\0\0He\x8a\x81\0\0\0\0!\x80\x83\0\0\0\0llo", b"\x81\x05Hello");
+    shared(OVER).expect_answer(b"\x01\x82\0\0\0\0He\x8a\x81\0\0\0\0!\x80\x83\0\0\0\0llo", b"\x81\x05Hello");
 }
 
 #[test]
 fn s5_4_a_continuation_of_nothing_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for script in [
         b"\x80\x80\0\0\0\0".as_slice(),
         b"\x00\x80\0\0\0\0",
@@ -192,7 +193,7 @@ fn s5_4_a_continuation_of_nothing_is_1002() {
 
 #[test]
 fn s5_4_a_continuation_behind_a_finished_message_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     peer.send(b"\x81\x81\0\0\0\0a\x80\x81\0\0\0\0b").expect(b"\x81\x01a").expect_fault(1002);
     let mut peer = server.open();
@@ -203,7 +204,7 @@ fn s5_4_a_continuation_behind_a_finished_message_is_1002() {
 
 #[test]
 fn s5_4_a_new_message_inside_a_message_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for first in [0x01, 0x02] {
         for second in [0x01, 0x02, 0x81, 0x82] {
             server.expect_fault(&[frame(first, b"a"), frame(second, b"b")].concat(), 1002);
@@ -215,7 +216,7 @@ fn s5_4_a_new_message_inside_a_message_is_1002() {
 
 #[test]
 fn s5_1_an_unmasked_frame_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for script in [
         b"\x81\x05Hello".as_slice(),
         b"\x82\x00",
@@ -230,7 +231,7 @@ fn s5_1_an_unmasked_frame_is_1002() {
 
 #[test]
 fn s5_1_an_unmasked_header_is_enough_for_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for script in [b"\x81\x05".as_slice(), b"\x82\x7e\x01\x00", b"\x82\x7f\0\0\0\0\0\x01\0\0", b"\x89\x7d"] {
         server.expect_fault(script, 1002);
     }
@@ -238,14 +239,14 @@ fn s5_1_an_unmasked_header_is_enough_for_1002() {
 
 #[test]
 fn s5_1_an_unmasked_continuation_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     peer.send(b"\x01\x81\0\0\0\0a\x80\x01b").expect_fault(1002);
 }
 
 #[test]
 fn s5_1_what_came_before_the_fault_is_answered_first() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     peer.send(b"\x81\x81\0\0\0\0a\x89\x81\0\0\0\0b\x81\x01c");
     peer.expect(b"\x81\x01a\x8a\x01b").expect_fault(1002);
@@ -253,14 +254,14 @@ fn s5_1_what_came_before_the_fault_is_answered_first() {
 
 #[test]
 fn s7_1_7_what_comes_behind_the_fault_is_dropped() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_fault(b"\x81\x01c\x81\x81\0\0\0\0a\x89\x81\0\0\0\0b", 1002);
     server.expect_fault(b"\xc1\x81\0\0\0\0c\x88\x82\0\0\0\0\x03\xe8", 1002);
 }
 
 #[test]
 fn s5_2_any_rsv_bit_on_any_frame_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for rsv in [0x40, 0x20, 0x10, 0x60, 0x50, 0x30, 0x70] {
         for first in [0x81, 0x82, 0x01, 0x02, 0x88, 0x89, 0x8a] {
             server.expect_fault(&frame(first | rsv, b""), 1002);
@@ -270,7 +271,7 @@ fn s5_2_any_rsv_bit_on_any_frame_is_1002() {
 
 #[test]
 fn s5_2_any_rsv_bit_on_a_continuation_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for rsv in [0x40, 0x20, 0x10] {
         server.expect_fault(&[frame(0x01, b"a"), frame(0x80 | rsv, b"b")].concat(), 1002);
         server.expect_fault(&[frame(0x01, b"a"), frame(rsv, b"b")].concat(), 1002);
@@ -279,7 +280,7 @@ fn s5_2_any_rsv_bit_on_a_continuation_is_1002() {
 
 #[test]
 fn s5_2_reserved_opcodes_are_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         server.expect_fault(&frame(0x80 | opcode, b""), 1002);
         server.expect_fault(&frame(opcode, b"payload"), 1002);
@@ -288,7 +289,7 @@ fn s5_2_reserved_opcodes_are_1002() {
 
 #[test]
 fn s5_2_reserved_opcodes_inside_a_message_are_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for opcode in [3, 7, 11, 15] {
         server.expect_fault(&[frame(0x02, b"a"), frame(0x80 | opcode, b"")].concat(), 1002);
     }
@@ -296,7 +297,7 @@ fn s5_2_reserved_opcodes_inside_a_message_are_1002() {
 
 #[test]
 fn s5_2_every_first_byte_gets_what_the_rfc_says() {
-    let server = shared();
+    let server = shared(OVER);
     for first in 0..=255u8 {
         let mut peer = server.open();
         peer.send(&[first, 0x80, 0, 0, 0, 0]);
@@ -312,7 +313,7 @@ fn s5_2_every_first_byte_gets_what_the_rfc_says() {
 
 #[test]
 fn s5_2_every_second_byte_gets_what_the_rfc_says() {
-    let server = shared();
+    let server = shared(OVER);
     let mut neighbour = server.open();
     for second in 0..=255u8 {
         let mut peer = server.open();
@@ -330,7 +331,7 @@ fn s5_2_every_second_byte_gets_what_the_rfc_says() {
 
 #[test]
 fn s5_2_a_length_not_in_its_shortest_form_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for len in [0u16, 1, 124, 125] {
         let [a, b] = len.to_be_bytes();
         server.expect_fault(&[0x82, 0xfe, a, b, 0, 0, 0, 0], 1002);
@@ -343,14 +344,14 @@ fn s5_2_a_length_not_in_its_shortest_form_is_1002() {
 
 #[test]
 fn s5_2_a_continuation_length_not_in_its_shortest_form_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_fault(b"\x02\x81\0\0\0\0a\x80\xfe\0\x01\0\0\0\0b", 1002);
     server.expect_fault(b"\x02\x81\0\0\0\0a\x80\xff\0\0\0\0\0\0\xff\xff\0\0\0\0b", 1002);
 }
 
 #[test]
 fn s5_2_a_64_bit_length_with_its_top_bit_set_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_fault(b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", 1002);
     server.expect_fault(b"\x82\xff\x80\0\0\0\0\x01\0\0\0\0\0\0", 1002);
     server.expect_fault(b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 1002);
@@ -361,7 +362,7 @@ fn s5_2_a_64_bit_length_with_its_top_bit_set_is_1002() {
 
 #[test]
 fn s5_5_2_ping_is_answered_with_its_very_payload() {
-    let server = shared();
+    let server = shared(OVER);
     let longest: Vec<u8> = (0x80..0x80 + 125).collect();
     for payload in [b"".as_slice(), b"\0", b"\xff\xfe\x80", b"Hello", &longest] {
         server.expect_answer(&masked(0x89, [1, 2, 3, 4], payload), &unmasked(0x8a, payload));
@@ -375,18 +376,18 @@ fn s5_5_2_pings_are_answered_each_and_in_order() {
         script.extend(masked(0x89, [5; 4], &i.to_be_bytes()));
         answer.extend(unmasked(0x8a, &i.to_be_bytes()));
     }
-    shared().expect_answer(&script, &answer);
+    shared(OVER).expect_answer(&script, &answer);
 }
 
 #[test]
 fn s5_5_2_ping_and_message_are_answered_in_their_order() {
     let script = b"\x81\x81\0\0\0\0a\x89\x81\0\0\0\0b\x82\x81\0\0\0\0c\x89\x80\0\0\0\0";
-    shared().expect_answer(script, b"\x81\x01a\x8a\x01b\x82\x01c\x8a\x00");
+    shared(OVER).expect_answer(script, b"\x81\x01a\x8a\x01b\x82\x01c\x8a\x00");
 }
 
 #[test]
 fn s5_5_2_a_ping_is_not_answered_before_it_is_whole() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut neighbour, mut peer) = (server.open(), server.open());
     for piece in [b"\x89".as_slice(), b"\x83", b"\0\0", b"\0\0", b"ab"] {
         peer.send(piece).expect_silence_beside(&mut neighbour);
@@ -396,7 +397,7 @@ fn s5_5_2_a_ping_is_not_answered_before_it_is_whole() {
 
 #[test]
 fn s5_5_3_an_unasked_pong_is_ignored() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_answer(b"\x8a\x80\0\0\0\0", b"");
     server.expect_answer(&frame(0x8a, &[0xff; 125]), b"");
     server.expect_answer(&b"\x8a\x81\0\0\0\0x".repeat(3_000), b"");
@@ -404,7 +405,7 @@ fn s5_5_3_an_unasked_pong_is_ignored() {
 
 #[test]
 fn s5_5_a_control_frame_past_125_bytes_is_1002_from_its_header() {
-    let server = shared();
+    let server = shared(OVER);
     for first in [0x88, 0x89, 0x8a] {
         server.expect_fault(&announced(first, 126), 1002);
         server.expect_fault(&announced(first, 65_535), 1002);
@@ -416,7 +417,7 @@ fn s5_5_a_control_frame_past_125_bytes_is_1002_from_its_header() {
 
 #[test]
 fn s5_5_a_control_frame_of_a_longer_form_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for first in [0x88, 0x89, 0x8a] {
         server.expect_fault(&[first, 0xfe, 0, 2, 0, 0, 0, 0, 0x03, 0xe8], 1002);
         server.expect_fault(&[first, 0xff, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0x03, 0xe8], 1002);
@@ -425,7 +426,7 @@ fn s5_5_a_control_frame_of_a_longer_form_is_1002() {
 
 #[test]
 fn s5_5_a_fragmented_control_frame_is_1002() {
-    let server = shared();
+    let server = shared(OVER);
     for first in [0x08, 0x09, 0x0a] {
         server.expect_fault(&frame(first, b""), 1002);
         server.expect_fault(&[frame(first, b"a"), frame(0x80, b"b")].concat(), 1002);
@@ -435,7 +436,7 @@ fn s5_5_a_fragmented_control_frame_is_1002() {
 
 #[test]
 fn s5_4_a_control_frame_starts_no_message_to_continue() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     peer.send(b"\x89\x81\0\0\0\0a\x80\x81\0\0\0\0b").expect(b"\x8a\x01a").expect_fault(1002);
 }
@@ -444,7 +445,7 @@ fn s5_4_a_control_frame_starts_no_message_to_continue() {
 
 #[test]
 fn s10_4_a_message_past_the_limit_is_1009_from_its_header() {
-    let server = shared();
+    let server = shared(OVER);
     for len in [16_777_217, 0xffff_ffff, 0x1_0000_0000, 0x1_0000_0001, 0x7fff_ffff_ffff_ffff] {
         for first in [0x81, 0x82, 0x01, 0x02] {
             let reason = server.expect_fault(&announced(first, len), 1009);
@@ -455,7 +456,7 @@ fn s10_4_a_message_past_the_limit_is_1009_from_its_header() {
 
 #[test]
 fn s10_4_a_message_of_exactly_the_limit_is_taken() {
-    let server = Server::spawn(&["--message-bytes-max", "1000"]);
+    let server = Server::over(OVER, &["--message-bytes-max", "1000"]);
     server.expect_answer(&frame(0x82, &[7; 1_000]), &unmasked(0x82, &[7; 1_000]));
     let reason = server.expect_fault(&announced(0x82, 1_001), 1009);
     assert!(reason.contains("1000"), "the reason names the limit: {reason:?}");
@@ -463,7 +464,7 @@ fn s10_4_a_message_of_exactly_the_limit_is_taken() {
 
 #[test]
 fn s10_4_fragments_past_the_limit_are_1009_from_the_header_that_passes_it() {
-    let server = Server::spawn(&["--message-bytes-max", "1000"]);
+    let server = Server::over(OVER, &["--message-bytes-max", "1000"]);
     let start = [frame(0x02, &[7; 600]), frame(0x00, &[7; 300])].concat();
     let whole = [&start[..], &frame(0x80, &[7; 100])].concat();
     server.expect_answer(&whole, &unmasked(0x82, &[7; 1_000]));
@@ -474,7 +475,7 @@ fn s10_4_fragments_past_the_limit_are_1009_from_the_header_that_passes_it() {
 
 #[test]
 fn s10_4_a_sum_of_lengths_that_would_wrap_is_1009() {
-    let server = shared();
+    let server = shared(OVER);
     for len in [0xffff_ffff, 0x1_0000_0000 - 1_000, 0x7fff_ffff_ffff_ffff] {
         server.expect_fault(&[frame(0x02, &[7; 1_000]), announced(0x80, len)].concat(), 1009);
     }
@@ -482,14 +483,14 @@ fn s10_4_a_sum_of_lengths_that_would_wrap_is_1009() {
 
 #[test]
 fn s10_4_a_new_message_has_the_whole_limit_again() {
-    let server = Server::spawn(&["--message-bytes-max", "1000"]);
+    let server = Server::over(OVER, &["--message-bytes-max", "1000"]);
     let one = [frame(0x02, &[7; 999]), frame(0x80, &[7; 1])].concat();
     server.expect_answer(&one.repeat(5), &unmasked(0x82, &[7; 1_000]).repeat(5));
 }
 
 #[test]
 fn s10_4_a_message_limit_below_a_ping_leaves_pings_alone() {
-    let server = Server::spawn(&["--message-bytes-max", "10"]);
+    let server = Server::over(OVER, &["--message-bytes-max", "10"]);
     server.expect_answer(&frame(0x89, &[7; 125]), &unmasked(0x8a, &[7; 125]));
     server.expect_answer(
         &[frame(0x01, &[b'a'; 10]), frame(0x89, &[7; 125])].concat(),
@@ -499,7 +500,7 @@ fn s10_4_a_message_limit_below_a_ping_leaves_pings_alone() {
 
 #[test]
 fn s10_4_fragments_past_their_count_are_1008_even_when_empty() {
-    let server = Server::spawn(&["--fragments-max", "40"]);
+    let server = Server::over(OVER, &["--fragments-max", "40"]);
     let more = |n: usize| frame(0x00, b"").repeat(n);
     // 40 of them, with pings between that do not count.
     let script = [frame(0x02, b"a"), more(20), frame(0x89, b"p").repeat(50), more(18), frame(0x80, b"z")];
@@ -513,7 +514,7 @@ fn s10_4_fragments_past_their_count_are_1008_even_when_empty() {
 
 #[test]
 fn s10_4_a_message_of_16_mib_is_echoed_whole() {
-    let server = Server::spawn(&[]);
+    let server = Server::over(OVER, &[]);
     let payload: Vec<u8> = (0..16_777_216u32).map(|i| (i % 253) as u8).collect();
     let mut peer = server.open();
     let sender = peer.send_apart(masked(0x82, [1, 2, 3, 4], &payload));

@@ -1,5 +1,6 @@
 //! The opening handshake: RFC 6455 §4. The HTTP below it is in `http`, whose tests cite `rfc9110_…` and `rfc9112_…`.
 
+use super::OVER;
 use crate::peer::{Peer, Response, UPGRADE, frame};
 use crate::server::{Server, alone, shared, wait_until};
 use std::time::{Duration, Instant};
@@ -25,12 +26,12 @@ pub fn with(lines: &[u8]) -> Vec<u8> {
 
 #[track_caller]
 pub fn upgrades(request: &[u8]) -> Response {
-    shared().expect_upgrade(request)
+    shared(OVER).expect_upgrade(request)
 }
 
 #[track_caller]
 pub fn refused(request: &[u8], status: &[u16]) -> Response {
-    shared().expect_refusal(request, status)
+    shared(OVER).expect_refusal(request, status)
 }
 
 #[track_caller]
@@ -61,7 +62,7 @@ fn s1_3_the_sample_request_is_answered_with_the_sample_accept() {
 
 #[test]
 fn s4_2_2_the_accept_is_of_the_key_as_written() {
-    let server = shared();
+    let server = shared(OVER);
     for (key, accept) in [
         ("AAAAAAAAAAAAAAAAAAAAAA==", "ICX+Yqv66kxgM0FcWaLWlFLwTAI="),
         ("/////////////////////w==", "XXpj4jYzLM2yUE0C7TIgMwTQh2g="),
@@ -78,7 +79,7 @@ fn s4_2_2_the_accept_is_of_the_key_as_written() {
 
 #[test]
 fn s4_2_1_the_head_may_come_one_byte_at_a_time() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     peer.drip(UPGRADE).expect_upgrade();
     peer.expect_echo(b"open");
@@ -86,7 +87,7 @@ fn s4_2_1_the_head_may_come_one_byte_at_a_time() {
 
 #[test]
 fn s4_2_1_nothing_is_answered_before_the_head_is_whole() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut neighbour, mut peer) = (server.open(), server.dial());
     peer.send(&UPGRADE[..UPGRADE.len() - 1]).expect_silence_beside(&mut neighbour);
     peer.send(b"\n").expect_upgrade();
@@ -95,7 +96,7 @@ fn s4_2_1_nothing_is_answered_before_the_head_is_whole() {
 
 #[test]
 fn s4_2_1_the_head_cut_at_every_byte_upgrades() {
-    let server = shared();
+    let server = shared(OVER);
     let mut neighbour = server.open();
     for cut in 1..UPGRADE.len() {
         let mut peer = server.dial();
@@ -107,7 +108,7 @@ fn s4_2_1_the_head_cut_at_every_byte_upgrades() {
 
 #[test]
 fn s4_2_1_heads_in_pieces_of_any_length_follow_each_other() {
-    let server = Server::spawn(&[]);
+    let server = Server::over(OVER, &[]);
     let mut neighbour = server.open();
     for total in [UPGRADE.len(), 400, 700, 1_000, 300, 16_384, 5_000, 16_384, 600] {
         let request = if total > UPGRADE.len() { padded(total) } else { UPGRADE.to_vec() };
@@ -123,7 +124,7 @@ fn s4_2_1_heads_in_pieces_of_any_length_follow_each_other() {
 
 #[test]
 fn s4_2_2_bytes_right_behind_the_head_are_frames() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     peer.send(&[UPGRADE, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"].concat()).expect_upgrade();
     peer.expect(b"\x81\x05Hello").expect_silence();
@@ -131,7 +132,7 @@ fn s4_2_2_bytes_right_behind_the_head_are_frames() {
 
 #[test]
 fn s4_2_2_half_a_frame_behind_the_head_waits_for_its_other_half() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut neighbour, mut peer) = (server.open(), server.dial());
     peer.send(&[UPGRADE, b"\x81\x85\0\0\0\0He"].concat()).expect_upgrade();
     peer.expect_silence_beside(&mut neighbour).send(b"llo").expect(b"\x81\x05Hello").expect_silence();
@@ -139,7 +140,7 @@ fn s4_2_2_half_a_frame_behind_the_head_waits_for_its_other_half() {
 
 #[test]
 fn s4_2_2_a_faulty_frame_behind_the_head_fails_the_upgraded_connection() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     peer.send(&[UPGRADE, b"\x81\x05Hello"].concat()).expect_upgrade();
     peer.expect_fault(1002);
@@ -147,7 +148,7 @@ fn s4_2_2_a_faulty_frame_behind_the_head_fails_the_upgraded_connection() {
 
 #[test]
 fn s4_2_2_a_whole_session_in_one_segment_is_answered_in_order() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     let frames =
         b"\x01\x82\0\0\0\0He\x89\x81\0\0\0\0!\x80\x83\0\0\0\0llo\x82\x80\0\0\0\0\x88\x82\0\0\0\0\x03\xe8";
@@ -299,7 +300,7 @@ fn s10_4_a_head_without_an_end_is_431() {
 
 #[test]
 fn s10_4_a_head_past_16_kib_is_431_one_piece_at_a_time() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     peer.send(LINE);
     for _ in 0..170 {
@@ -321,7 +322,7 @@ fn s10_4_a_101st_header_is_431() {
 
 #[test]
 fn s10_4_the_head_limits_are_settings() {
-    let server = Server::spawn(&["--head-bytes-max", "400", "--headers-max", "7"]);
+    let server = Server::over(OVER, &["--head-bytes-max", "400", "--headers-max", "7"]);
     server.expect_upgrade(&padded(400));
     server.expect_refusal(&padded(401), &[431]);
     server.expect_upgrade(&of_headers(7));
@@ -331,7 +332,7 @@ fn s10_4_the_head_limits_are_settings() {
 #[test]
 fn s10_4_the_handshake_has_one_deadline_for_all_of_it() {
     let _alone = alone();
-    let server = Server::spawn(&["--handshake-ms-max", "800"]);
+    let server = Server::over(OVER, &["--handshake-ms-max", "800"]);
     let begun = Instant::now();
     let mut upgraded = server.open();
     let mut silent = server.dial();
@@ -350,7 +351,7 @@ fn s10_4_the_handshake_has_one_deadline_for_all_of_it() {
 
 #[test]
 fn s10_4_half_a_head_is_cut_at_the_deadline() {
-    let server = Server::spawn(&["--handshake-ms-max", "300"]);
+    let server = Server::over(OVER, &["--handshake-ms-max", "300"]);
     let begun = Instant::now();
     let mut peers: Vec<Peer> = [1, 20, 60, UPGRADE.len() - 1]
         .map(|n| {
@@ -374,7 +375,7 @@ fn expect_late(peer: &mut Peer, begun: Instant) {
 
 #[test]
 fn s4_2_1_the_end_of_the_stream_inside_the_head_ends_the_connection() {
-    let server = shared();
+    let server = shared(OVER);
     for cut in [0, 1, 30, UPGRADE.len() - 1] {
         let mut peer = server.dial();
         let said = peer.send(&UPGRADE[..cut]).finish().expect_cut();
@@ -384,7 +385,7 @@ fn s4_2_1_the_end_of_the_stream_inside_the_head_ends_the_connection() {
 
 #[test]
 fn s4_2_2_the_end_of_the_stream_behind_the_head_comes_after_the_answer() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     peer.send(UPGRADE).finish().expect_upgrade();
     peer.expect_end();
@@ -400,7 +401,8 @@ fn s10_2_any_origin_upgrades_where_no_list_is_set() {
 
 #[test]
 fn s4_2_2_an_origin_of_the_list_upgrades_and_others_are_403() {
-    let server = Server::spawn(&["--origin", "https://good.example", "--origin", "http://localhost:3000"]);
+    let server =
+        Server::over(OVER, &["--origin", "https://good.example", "--origin", "http://localhost:3000"]);
     server.expect_upgrade(&with(b"Origin: https://good.example\r\n"));
     server.expect_upgrade(&with(b"Origin: http://localhost:3000\r\n"));
     server.expect_upgrade(UPGRADE);
@@ -422,7 +424,7 @@ fn s4_2_2_an_origin_of_the_list_upgrades_and_others_are_403() {
 
 #[test]
 fn s4_2_2_a_good_origin_beside_a_bad_one_is_refused() {
-    let server = Server::spawn(&["--origin", "https://good.example"]);
+    let server = Server::over(OVER, &["--origin", "https://good.example"]);
     for lines in [
         "Origin: https://good.example\r\nOrigin: https://evil.example\r\n",
         "Origin: https://evil.example\r\nOrigin: https://good.example\r\n",
@@ -455,7 +457,7 @@ fn s4_2_2_the_first_of_unknown_subprotocols_is_acknowledged_as_written() {
 
 #[test]
 fn s4_2_2_a_known_subprotocol_wins_over_unknown_ones_before_it() {
-    let server = Server::spawn(&["--subprotocol", "superchat", "--subprotocol", "chat"]);
+    let server = Server::over(OVER, &["--subprotocol", "superchat", "--subprotocol", "chat"]);
     for (offer, chosen) in [
         ("Sec-WebSocket-Protocol: zebra, chat\r\n", Some("chat")),
         ("Sec-WebSocket-Protocol: zebra\r\nsec-websocket-protocol: yak,superchat\r\n", Some("superchat")),
@@ -469,7 +471,7 @@ fn s4_2_2_a_known_subprotocol_wins_over_unknown_ones_before_it() {
 
 #[test]
 fn s4_2_2_a_strict_server_refuses_unknown_subprotocols_only() {
-    let server = Server::spawn(&["--subprotocol", "chat", "--subprotocols-strict"]);
+    let server = Server::over(OVER, &["--subprotocol", "chat", "--subprotocols-strict"]);
     server.expect_refusal(&with(b"Sec-WebSocket-Protocol: zebra\r\n"), &[400]);
     server.expect_refusal(&with(b"Sec-WebSocket-Protocol: Chat, chat2\r\n"), &[400]);
     let response = server.expect_upgrade(&with(b"Sec-WebSocket-Protocol: zebra, chat\r\n"));
@@ -488,7 +490,7 @@ fn s4_1_a_subprotocol_that_is_no_token_is_400() {
 
 #[test]
 fn s9_1_unknown_extensions_are_ignored() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     peer.send(&with(
         b"Sec-WebSocket-Extensions: x-zip; level=9; mode=\"a\", x-mux\r\nSec-WebSocket-Extensions: foo\r\n",

@@ -1,6 +1,7 @@
 //! HTTP below the handshake: the grammar of RFC 9110 and 9112, and requests that want no upgrade.
 
-use crate::handshake::{
+use super::OVER;
+use super::handshake::{
     CONNECTION, HOST, KEY, LINE, WEBSOCKET, altered, refused, refused_with_version, upgrades, with,
 };
 use crate::peer::UPGRADE;
@@ -80,7 +81,7 @@ fn s4_1_other_methods_are_405_and_get_is_named() {
 
 #[test]
 fn rfc9110_s9_3_2_head_is_405_without_a_body() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     let response = peer.send(&altered(b"GET", b"HEAD")).expect_refusal_head(&[405]);
     assert_eq!(response.field("Allow"), Some("GET"));
@@ -89,7 +90,7 @@ fn rfc9110_s9_3_2_head_is_405_without_a_body() {
 
 #[test]
 fn rfc9112_s9_6_a_refused_upload_does_not_eat_its_answer() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.dial();
     let request = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 262144\r\n\r\n";
     peer.send_regardless(&[request.as_slice(), &[b'x'; 262_144]].concat()).expect_refusal(&[405]);

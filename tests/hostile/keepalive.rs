@@ -2,6 +2,7 @@
 //!
 //! Time itself is examined here: deadlines are small, and what must happen in time has a margin of seconds.
 
+use super::OVER;
 use crate::peer::{PATIENCE, Peer, announced, frame, unmasked};
 use crate::server::{Server, alone};
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ fn expect_drop(peer: &mut Peer) -> usize {
 
 #[test]
 fn s5_5_2_a_silent_peer_is_pinged_and_not_too_soon() {
-    let server = Server::spawn(&PATIENT);
+    let server = Server::over(OVER, &PATIENT);
     let begun = Instant::now();
     let mut peer = server.open();
     expect_ping(&mut peer);
@@ -47,7 +48,7 @@ fn s5_5_2_a_silent_peer_is_pinged_and_not_too_soon() {
 
 #[test]
 fn s5_5_2_a_peer_that_answers_pings_lives() {
-    let server = Server::spawn(&PATIENT);
+    let server = Server::over(OVER, &PATIENT);
     let begun = Instant::now();
     let mut peer = server.open();
     for _ in 0..6 {
@@ -61,7 +62,7 @@ fn s5_5_2_a_peer_that_answers_pings_lives() {
 
 #[test]
 fn s5_5_2_a_peer_that_never_answers_is_dropped() {
-    let server = Server::spawn(&IMPATIENT);
+    let server = Server::over(OVER, &IMPATIENT);
     let begun = Instant::now();
     let mut peer = server.open();
     assert_eq!(expect_drop(&mut peer), 1, "one ping, and no patience for a second");
@@ -71,7 +72,7 @@ fn s5_5_2_a_peer_that_never_answers_is_dropped() {
 
 #[test]
 fn s5_5_2_a_peer_silent_inside_a_frame_is_dropped() {
-    let server = Server::spawn(&IMPATIENT);
+    let server = Server::over(OVER, &IMPATIENT);
     let mut whole = server.open();
     whole.send(b"\x89\x84\0\0\0\0ab");
     let mut header = server.open();
@@ -82,7 +83,7 @@ fn s5_5_2_a_peer_silent_inside_a_frame_is_dropped() {
 
 #[test]
 fn s5_5_2_any_byte_is_a_sign_of_life() {
-    let server = Server::spawn(&["--ping-after-ms", "150", "--pong-within-ms", "2500"]);
+    let server = Server::over(OVER, &["--ping-after-ms", "150", "--pong-within-ms", "2500"]);
     let begun = Instant::now();
     let (mut inside, mut echoing, mut unasked, mut wrong) =
         (server.open(), server.open(), server.open(), server.open());
@@ -113,7 +114,7 @@ fn s5_5_2_any_byte_is_a_sign_of_life() {
 #[test]
 fn s5_5_2_a_peer_that_talks_is_not_pinged() {
     let _alone = alone();
-    let server = Server::spawn(&["--ping-after-ms", "1800"]);
+    let server = Server::over(OVER, &["--ping-after-ms", "1800"]);
     let mut peer = server.open();
     for _ in 0..36 {
         peer.expect_echo(b"busy"); // and nothing but the echo
@@ -125,7 +126,7 @@ fn s5_5_2_a_peer_that_talks_is_not_pinged() {
 #[test]
 fn s5_5_2_nothing_is_pinged_before_it_is_a_websocket() {
     let server =
-        Server::spawn(&["--ping-after-ms", "50", "--pong-within-ms", "50", "--handshake-ms-max", "500"]);
+        Server::over(OVER, &["--ping-after-ms", "50", "--pong-within-ms", "50", "--handshake-ms-max", "500"]);
     let begun = Instant::now();
     let mut peer = server.dial();
     let said = peer.send(b"GET / HTTP/1.1\r\n").expect_cut();
@@ -135,7 +136,7 @@ fn s5_5_2_nothing_is_pinged_before_it_is_a_websocket() {
 
 #[test]
 fn s5_5_2_a_ping_of_the_server_does_not_break_into_a_fragmented_message() {
-    let server = Server::spawn(&PATIENT);
+    let server = Server::over(OVER, &PATIENT);
     let mut peer = server.open();
     peer.send(b"\x01\x81\0\0\0\0a");
     let payload = expect_ping(&mut peer);
@@ -144,7 +145,7 @@ fn s5_5_2_a_ping_of_the_server_does_not_break_into_a_fragmented_message() {
 
 #[test]
 fn s5_5_2_after_a_close_nobody_is_pinged() {
-    let server = Server::spawn(&["--ping-after-ms", "50", "--pong-within-ms", "50"]);
+    let server = Server::over(OVER, &["--ping-after-ms", "50", "--pong-within-ms", "50"]);
     let mut peer = server.open();
     peer.send(b"\x88\x82\0\0\0\0\x03\xe8").expect(b"\x88\x02\x03\xe8").expect_end();
 }
@@ -152,8 +153,9 @@ fn s5_5_2_after_a_close_nobody_is_pinged() {
 #[test]
 fn s5_5_2_a_peer_is_not_dropped_while_the_server_does_not_read_it() {
     let _alone = alone();
-    let flags = [&IMPATIENT[..], &["--outbox-stall-ms-max", "60000"]].concat();
-    let server = Server::spawn(&flags);
+    // More patience than the others want: once the server reads it again, this test is to be given time by its machine.
+    let flags = ["--ping-after-ms", "300", "--pong-within-ms", "1200", "--outbox-stall-ms-max", "60000"];
+    let server = Server::over(OVER, &flags);
     let mut slow = server.open();
     // 64 MiB of echo is more than sockets and outbox hold: the server stops reading.
     let chunk = frame(0x82, &[b'e'; 32_768]);
@@ -181,7 +183,7 @@ fn s5_5_2_a_peer_is_not_dropped_while_the_server_does_not_read_it() {
 
 #[test]
 fn s10_4_an_unfinished_message_that_brings_no_byte_is_1008() {
-    let server = Server::spawn(&["--message-idle-ms-max", "345"]);
+    let server = Server::over(OVER, &["--message-idle-ms-max", "345"]);
     let begun = Instant::now();
     for script in [
         b"\x01\x81\0\0\0\0a".as_slice(), // a fragment
@@ -198,7 +200,7 @@ fn s10_4_an_unfinished_message_that_brings_no_byte_is_1008() {
 
 #[test]
 fn s10_4_pings_do_not_keep_an_unfinished_message() {
-    let server = Server::spawn(&["--message-idle-ms-max", "400"]);
+    let server = Server::over(OVER, &["--message-idle-ms-max", "400"]);
     let begun = Instant::now();
     let mut peer = server.open();
     peer.send(b"\x01\x81\0\0\0\0a");
@@ -218,7 +220,7 @@ fn s10_4_pings_do_not_keep_an_unfinished_message() {
 #[test]
 fn s10_4_a_slow_message_that_brings_bytes_is_taken() {
     let _alone = alone();
-    let server = Server::spawn(&["--message-idle-ms-max", "1500"]);
+    let server = Server::over(OVER, &["--message-idle-ms-max", "1500"]);
     let mut peer = server.open();
     peer.send(&announced(0x82, 40));
     for _ in 0..40 {
@@ -230,7 +232,7 @@ fn s10_4_a_slow_message_that_brings_bytes_is_taken() {
 
 #[test]
 fn s10_4_an_idle_connection_is_no_unfinished_message() {
-    let server = Server::spawn(&["--message-idle-ms-max", "200"]);
+    let server = Server::over(OVER, &["--message-idle-ms-max", "200"]);
     let (mut idle, mut finished) = (server.open(), server.open());
     finished.send(b"\x01\x81\0\0\0\0a\x80\x81\0\0\0\0b").expect(b"\x81\x02ab");
     server.open().send(b"\x01\x81\0\0\0\0a").expect_fault(1008); // its time goes by meanwhile

@@ -5,22 +5,27 @@
 //! Waits are for events (bytes, the end of the stream, a freed descriptor), never for time to pass, except where
 //! the time itself is what is examined. Silence is shown by a barrier: a ping on the same connection or an echo on
 //! a neighbour's, sent after the bytes that must not be answered and answered first.
+//!
+//! Each script is compiled twice, as part of `ws` and of `wss`, and run over both.
 
-mod close;
-#[cfg(target_os = "linux")] // measures the server through /proc, as `exhaustion` and `siege` do
-mod crowd;
+#![allow(clippy::duplicate_mod, reason = "each script runs over both transports")]
+
+#[path = "../dialects/client.rs"]
+#[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
+mod client;
+#[cfg(target_os = "linux")] // measures the server through /proc, as what is below it does
+mod hellos;
 #[cfg(target_os = "linux")]
-mod deflate;
+mod limits;
 #[cfg(target_os = "linux")]
-mod exhaustion;
-mod framing;
-mod handshake;
-mod http;
-mod keepalive;
+mod neighbour;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod peer;
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod server;
 #[cfg(target_os = "linux")]
 mod siege;
-mod utf8;
+#[path = "scripts.rs"]
+mod ws;
+#[path = "scripts.rs"]
+mod wss;

@@ -1,9 +1,15 @@
-//! One hostile peer: a raw socket, a buffer of what came and was not yet looked at, and expectations.
+//! One hostile peer: a raw socket, or a TLS session on it, a buffer of what came and was not yet looked at, and
+//! expectations.
+
+#[path = "transport.rs"]
+mod transport;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use transport::Stream;
+pub use transport::Transport;
 
 /// How long a peer waits for anything before its test fails. Nothing is meant to come near it.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +28,7 @@ pub const SAMPLE_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A client of the server, well-behaved only by what it is told to send.
 pub struct Peer {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes received; those before `start` have been taken.
     input: Vec<u8>,
     start: usize,
@@ -56,11 +62,16 @@ pub enum Arrival {
 impl Peer {
     /// A TCP connection on which nothing was said.
     pub fn dial(address: SocketAddr) -> Peer {
+        Peer::dial_over(Transport::Ws, address)
+    }
+
+    /// A connection on which nothing was said above the transport.
+    pub fn dial_over(transport: Transport, address: SocketAddr) -> Peer {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the server listens");
         stream.set_nodelay(true).expect("a live socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a live socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a live socket");
-        Peer { stream, input: Vec::new(), start: 0 }
+        Peer { stream: Stream::new(transport, stream), input: Vec::new(), start: 0 }
     }
 
     /// A connection upgraded by the sample request.
@@ -80,7 +91,7 @@ impl Peer {
     /// Writes all of it; the server has no right to refuse.
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) -> &mut Peer {
-        if let Err(error) = self.stream.write_all(bytes) {
+        if let Err(error) = self.stream.write_all(bytes).and_then(|()| self.stream.flush()) {
             panic!("the server did not take {}: {error}", show(bytes));
         }
         self
@@ -88,7 +99,7 @@ impl Peer {
 
     /// Writes what the server is free to cut short.
     pub fn send_regardless(&mut self, bytes: &[u8]) -> &mut Peer {
-        let _ = self.stream.write_all(bytes);
+        let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
         self
     }
 
@@ -103,14 +114,14 @@ impl Peer {
 
     /// Writes from another thread, for a script longer than the sockets hold while nobody reads.
     pub fn send_apart(&mut self, bytes: Vec<u8>) -> JoinHandle<std::io::Result<()>> {
-        let mut stream = self.stream.try_clone().expect("a descriptor is free");
-        std::thread::spawn(move || stream.write_all(&bytes))
+        let mut stream = self.stream.clone();
+        std::thread::spawn(move || stream.write_all(&bytes).and_then(|()| stream.flush()))
     }
 
     /// Writes without ever reading until the server stops taking any for `pause`, or all is sent, or the
     /// connection is cut. Says how much went out.
     pub fn flood(&mut self, bytes: &[u8], pause: Duration) -> usize {
-        self.stream.set_write_timeout(Some(pause)).expect("a live socket");
+        self.stream.tcp().set_write_timeout(Some(pause)).expect("a live socket");
         let mut sent = 0;
         while sent < bytes.len() {
             match self.stream.write(&bytes[sent..]) {
@@ -119,7 +130,7 @@ impl Peer {
                 Err(_) => break,
             }
         }
-        self.stream.set_write_timeout(Some(PATIENCE)).expect("a live socket");
+        self.stream.tcp().set_write_timeout(Some(PATIENCE)).expect("a live socket");
         sent
     }
 
@@ -138,15 +149,21 @@ impl Peer {
         }
     }
 
-    /// Says that no more will be written (a FIN), and keeps reading.
+    /// From now on the kernel holds less that was not read: the server is left with the rest. It is some segments of
+    /// the loopback device still, or reading would take its time.
+    pub fn narrow(&mut self) {
+        socket2::SockRef::from(self.stream.tcp()).set_recv_buffer_size(256 << 10).expect("a live socket");
+    }
+
+    /// Says that no more will be written (a FIN, and before it a close_notify), and keeps reading.
     pub fn finish(&mut self) -> &mut Peer {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.finish();
         self
     }
 
     /// Closes at once with a reset, as a process does that dies with its network.
     pub fn reset(self) {
-        let linger = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        let linger = socket2::SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO));
         linger.expect("a live socket");
     }
 
@@ -163,7 +180,7 @@ impl Peer {
     #[track_caller]
     pub fn abort(self) {
         let mut one = [0];
-        let n = self.stream.peek(&mut one).expect("something to leave unread");
+        let n = self.stream.tcp().peek(&mut one).expect("something to leave unread");
         assert_eq!(n, 1, "end of stream where something had to be left unread");
     }
 
@@ -295,9 +312,9 @@ impl Peer {
 
     /// Whether the connection has ended by now.
     pub fn is_cut(&mut self) -> bool {
-        self.stream.set_nonblocking(true).expect("a live socket");
+        self.stream.tcp().set_nonblocking(true).expect("a live socket");
         let arrival = self.arrive();
-        self.stream.set_nonblocking(false).expect("a live socket");
+        self.stream.tcp().set_nonblocking(false).expect("a live socket");
         matches!(arrival, Arrival::End | Arrival::Reset)
     }
 
@@ -312,9 +329,9 @@ impl Peer {
     #[track_caller]
     pub fn expect_silence_beside(&mut self, neighbour: &mut Peer) -> &mut Peer {
         neighbour.expect_echo(b"a turn").expect_echo(b"another turn");
-        self.stream.set_nonblocking(true).expect("a live socket");
+        self.stream.tcp().set_nonblocking(true).expect("a live socket");
         let arrival = self.arrive();
-        self.stream.set_nonblocking(false).expect("a live socket");
+        self.stream.tcp().set_nonblocking(false).expect("a live socket");
         assert_eq!(arrival, Arrival::Nothing, "expected silence, got {}", show(self.unread()));
         self
     }

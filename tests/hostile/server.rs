@@ -1,6 +1,6 @@
 //! The server under attack: the binary, started on a free port and killed when its last user lets go.
 
-use crate::peer::{PATIENCE, Peer, show};
+use crate::peer::{PATIENCE, Peer, Transport, show};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 /// A running `sockeye serve`. Dropping it kills the process, and fails the test if it had died on its own.
 pub struct Server {
     child: Child,
+    transport: Transport,
     /// One a listener, in the order of the flags.
     addresses: Vec<SocketAddr>,
     /// What it has said on stderr so far, and who listens to that until it ends.
@@ -22,11 +23,11 @@ pub struct Server {
 
 /// The server with every limit at its default, for scripts that leave no trace: all tests that want it share one.
 /// It ends with its last user, so bind it for as long as its peers live.
-pub fn shared() -> Arc<Server> {
-    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-    let mut slot = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+pub fn shared(transport: Transport) -> Arc<Server> {
+    static SHARED: [Mutex<Weak<Server>>; 2] = [Mutex::new(Weak::new()), Mutex::new(Weak::new())];
+    let mut slot = SHARED[transport as usize].lock().unwrap_or_else(PoisonError::into_inner);
     slot.upgrade().unwrap_or_else(|| {
-        let server = Arc::new(Server::spawn(&[]));
+        let server = Arc::new(Server::over(transport, &[]));
         *slot = Arc::downgrade(&server);
         server
     })
@@ -44,34 +45,46 @@ const NO_PAGES: &str = "--no-pages";
 impl Server {
     /// Starts the server with these flags on a port of the system's choice, and waits until it listens.
     pub fn spawn(flags: &[&str]) -> Server {
+        Server::over(Transport::Ws, flags)
+    }
+
+    /// The same, spoken to over `transport`.
+    pub fn over(transport: Transport, flags: &[&str]) -> Server {
         let mut all = vec![NO_PAGES];
         all.extend(flags);
-        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), &[""], &all)
+        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), transport, &[""], &all)
     }
 
     /// The same with a listener for each of `dialects` (empty: none is named), and these variables set.
     pub fn listening(dialects: &[&str], flags: &[&str], variables: &[(String, String)]) -> Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        Server::start(command, dialects, flags)
+        Server::start(command, Transport::Ws, dialects, flags)
     }
 
     /// The same under a hard limit of descriptors.
     #[cfg(target_os = "linux")]
-    pub fn spawn_with_descriptors(limit: u32, flags: &[&str]) -> Server {
+    pub fn with_descriptors(limit: u32, transport: Transport, flags: &[&str]) -> Server {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
         command.arg(env!("CARGO_BIN_EXE_sockeye"));
         let mut all = vec![NO_PAGES];
         all.extend(flags);
-        Server::start(command, &[""], &all)
+        Server::start(command, transport, &[""], &all)
     }
 
-    fn start(mut command: Command, dialects: &[&str], flags: &[&str]) -> Server {
+    fn start(mut command: Command, transport: Transport, dialects: &[&str], flags: &[&str]) -> Server {
         command.arg("serve");
+        let scheme = match transport {
+            Transport::Ws => "",
+            Transport::Wss => {
+                command.arg("--tls-self-signed");
+                "tls:"
+            }
+        };
         for dialect in dialects {
             let equals = if dialect.is_empty() { "" } else { "=" };
-            command.args(["--listen", &format!("127.0.0.1:0{equals}{dialect}")]);
+            command.args(["--listen", &format!("{scheme}127.0.0.1:0{equals}{dialect}")]);
         }
         command.args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -83,7 +96,9 @@ impl Server {
         let listening = std::thread::spawn(move || read_log(BufReader::new(stderr), &found, &kept));
         let addresses: Result<_, _> = dialects.iter().map(|_| address.recv_timeout(PATIENCE)).collect();
         match addresses {
-            Ok(addresses) => Server { child, addresses, log, listening: Some(listening), exited: false },
+            Ok(addresses) => {
+                Server { child, transport, addresses, log, listening: Some(listening), exited: false }
+            }
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -93,22 +108,27 @@ impl Server {
         }
     }
 
-    /// A bare TCP connection.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// A connection on which nothing was said.
     #[track_caller]
     pub fn dial(&self) -> Peer {
         self.dial_at(0)
     }
 
-    /// A bare TCP connection to one of several listeners.
+    /// A connection to one of several listeners on which nothing was said.
     #[track_caller]
     pub fn dial_at(&self, listener: usize) -> Peer {
-        Peer::dial(self.addresses[listener])
+        Peer::dial_over(self.transport, self.addresses[listener])
     }
 
     /// An upgraded connection.
     #[track_caller]
     pub fn open(&self) -> Peer {
-        Peer::open(self.addresses[0])
+        self.dial().opened_at("/echo")
     }
 
     /// The script, sent on a new connection in one piece, fails it with `code` and is answered by nothing else.
@@ -175,9 +195,23 @@ impl Server {
 #[cfg(target_os = "linux")]
 impl Server {
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that it ever was, or was since [`Server::forget_peak`].
+    pub fn peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// From now on the peak is another one.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the server is ours");
+    }
+
+    fn status_bytes(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(path).expect("the server runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("such a line");
         line.trim().trim_end_matches("kB").trim().parse::<u64>().expect("a number") * 1024
     }
 
@@ -238,8 +272,7 @@ fn lock(log: &Mutex<String>) -> MutexGuard<'_, String> {
 fn read_log(stderr: impl BufRead, found: &Sender<SocketAddr>, log: &Mutex<String>) {
     for line in stderr.lines().map_while(Result::ok) {
         if let Some((_, rest)) = line.split_once("listening on ") {
-            let word =
-                rest.trim_start_matches("ws://").split([' ', '/', ',', '=']).next().unwrap_or_default();
+            let word = rest.trim_start_matches("tls:").split([' ', '/', ',', '=']).next().unwrap_or_default();
             if let Ok(address) = word.trim_end_matches(['.', ')']).parse() {
                 let _ = found.send(address);
             }

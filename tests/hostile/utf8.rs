@@ -2,6 +2,7 @@
 //!
 //! What cannot become right any more fails the connection at once: inside a frame, inside a message.
 
+use super::OVER;
 use crate::peer::{announced, frame, masked, unmasked};
 use crate::server::shared;
 
@@ -42,7 +43,7 @@ const BAD: [&[u8]; 34] = [
 
 #[test]
 fn s5_6_text_of_every_kind_is_echoed() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     for text in GOOD {
         peer.send(&masked(0x81, [0xa5, 0x5a, 0xff, 1], text.as_bytes()))
@@ -54,7 +55,7 @@ fn s5_6_text_of_every_kind_is_echoed() {
 
 #[test]
 fn s5_6_a_code_point_may_be_cut_by_fragments_at_every_byte() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     let text = "κόσμε €\u{10ffff}".as_bytes();
     for cut in 0..=text.len() {
@@ -67,7 +68,7 @@ fn s5_6_a_code_point_may_be_cut_by_fragments_at_every_byte() {
 
 #[test]
 fn s5_6_a_code_point_may_be_cut_by_segments_at_every_byte() {
-    let server = shared();
+    let server = shared(OVER);
     let (mut neighbour, mut peer) = (server.open(), server.open());
     let text = "κόσμε €\u{10ffff}".as_bytes();
     let script = masked(0x81, [1, 2, 3, 4], text);
@@ -79,7 +80,7 @@ fn s5_6_a_code_point_may_be_cut_by_segments_at_every_byte() {
 
 #[test]
 fn s5_6_one_byte_a_fragment_is_still_text() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     let text = GOOD.concat().into_bytes();
     let mut script = frame(0x01, b"");
@@ -90,7 +91,7 @@ fn s5_6_one_byte_a_fragment_is_still_text() {
 
 #[test]
 fn s5_6_long_text_is_echoed_wherever_reads_cut_it() {
-    let server = shared();
+    let server = shared(OVER);
     for (lead, point) in
         [("", "€"), ("a", "€"), ("ab", "€"), ("", "😀"), ("a", "😀"), ("ab", "😀"), ("abc", "😀")]
     {
@@ -104,7 +105,7 @@ fn s5_6_long_text_is_echoed_wherever_reads_cut_it() {
 
 #[test]
 fn s8_1_impossible_bytes_are_1007() {
-    let server = shared();
+    let server = shared(OVER);
     for bad in BAD {
         server.expect_fault(&frame(0x81, bad), 1007);
     }
@@ -112,7 +113,7 @@ fn s8_1_impossible_bytes_are_1007() {
 
 #[test]
 fn s8_1_impossible_bytes_are_1007_before_the_frame_is_whole() {
-    let server = shared();
+    let server = shared(OVER);
     for bad in BAD {
         let script = [&announced(0x81, 1_000)[..], "fine so far: €".as_bytes(), bad].concat();
         server.expect_fault(&script, 1007);
@@ -121,7 +122,7 @@ fn s8_1_impossible_bytes_are_1007_before_the_frame_is_whole() {
 
 #[test]
 fn s8_1_impossible_bytes_are_1007_before_the_message_is_whole() {
-    let server = shared();
+    let server = shared(OVER);
     for bad in BAD {
         server.expect_fault(&frame(0x01, bad), 1007);
         server.expect_fault(&[frame(0x01, b"fine"), frame(0x00, bad)].concat(), 1007);
@@ -130,7 +131,7 @@ fn s8_1_impossible_bytes_are_1007_before_the_message_is_whole() {
 
 #[test]
 fn s8_1_impossible_bytes_are_1007_across_fragments() {
-    let server = shared();
+    let server = shared(OVER);
     for bad in BAD {
         let mut script = frame(0x01, b"");
         bad.iter().for_each(|byte| script.extend(frame(0x00, &[*byte])));
@@ -140,7 +141,7 @@ fn s8_1_impossible_bytes_are_1007_across_fragments() {
 
 #[test]
 fn s8_1_bytes_are_suffered_until_the_impossible_one() {
-    let server = shared();
+    let server = shared(OVER);
     for bad in BAD {
         let (last, fine) = bad.split_last().expect("not empty");
         let mut peer = server.open();
@@ -151,7 +152,7 @@ fn s8_1_bytes_are_suffered_until_the_impossible_one() {
 
 #[test]
 fn s8_1_bytes_of_one_frame_are_suffered_until_the_impossible_one() {
-    let server = shared();
+    let server = shared(OVER);
     let mut neighbour = server.open();
     for bad in BAD {
         let (last, fine) = bad.split_last().expect("not empty");
@@ -163,7 +164,7 @@ fn s8_1_bytes_of_one_frame_are_suffered_until_the_impossible_one() {
 
 #[test]
 fn s8_1_every_first_byte_is_judged_as_the_standard_library_does() {
-    let server = shared();
+    let server = shared(OVER);
     let mut good = server.open();
     for first in 0..=255u8 {
         let payload = [first, b'A'];
@@ -177,7 +178,7 @@ fn s8_1_every_first_byte_is_judged_as_the_standard_library_does() {
 
 #[test]
 fn s8_1_second_bytes_are_judged_as_the_standard_library_does() {
-    let server = shared();
+    let server = shared(OVER);
     for first in [0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5] {
         for second in [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0] {
             let payload = [first, second];
@@ -194,7 +195,7 @@ fn s8_1_second_bytes_are_judged_as_the_standard_library_does() {
 
 #[test]
 fn s8_1_text_that_ends_inside_a_code_point_is_1007() {
-    let server = shared();
+    let server = shared(OVER);
     for cut in [
         b"\xc2".as_slice(),
         b"\xe1",
@@ -212,7 +213,7 @@ fn s8_1_text_that_ends_inside_a_code_point_is_1007() {
 
 #[test]
 fn s8_1_a_cut_code_point_is_not_finished_by_the_next_message() {
-    let server = shared();
+    let server = shared(OVER);
     let mut peer = server.open();
     peer.send(&[frame(0x81, "€".as_bytes()), frame(0x81, b"\xe2\x82"), frame(0x81, b"\xac")].concat());
     peer.expect(b"\x81\x03\xe2\x82\xac").expect_fault(1007);
@@ -220,14 +221,14 @@ fn s8_1_a_cut_code_point_is_not_finished_by_the_next_message() {
 
 #[test]
 fn s8_1_surrogate_pairs_are_1007() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_fault(&frame(0x81, b"\xed\xa0\xbd\xed\xb8\x80"), 1007);
     server.expect_fault(&frame(0x81, b"\xed\xaf\xbf\xed\xbf\xbf"), 1007);
 }
 
 #[test]
 fn s8_1_an_impossible_byte_deep_in_a_long_text_is_1007() {
-    let server = shared();
+    let server = shared(OVER);
     for at in [63, 64, 65, 4_095, 65_535, 65_536, 262_143, 262_144, 262_145, 700_000] {
         let mut text = vec![b'a'; at];
         text.push(0xff);
@@ -239,14 +240,14 @@ fn s8_1_an_impossible_byte_deep_in_a_long_text_is_1007() {
 
 #[test]
 fn s8_1_a_code_point_cut_by_fragments_is_carried_over_pings() {
-    let server = shared();
+    let server = shared(OVER);
     let script = b"\x01\x81\0\0\0\0\xf0\x89\x81\0\0\0\0\xff\x00\x82\0\0\0\0\x9f\x98\x8a\x81\0\0\0\0\x80\x80\x81\0\0\0\0\x80";
     server.expect_answer(script, b"\x8a\x01\xff\x81\x04\xf0\x9f\x98\x80");
 }
 
 #[test]
 fn s5_6_binary_is_anything() {
-    let server = shared();
+    let server = shared(OVER);
     let all: Vec<u8> = (0..=255).collect();
     server.expect_answer(&frame(0x82, &all), &unmasked(0x82, &all));
     let script = [frame(0x02, b"\xff"), frame(0x00, b"\xc0\x80"), frame(0x80, b"\xf4\x90")].concat();
@@ -255,13 +256,13 @@ fn s5_6_binary_is_anything() {
 
 #[test]
 fn s8_1_the_payload_of_pings_and_pongs_is_anything() {
-    let server = shared();
+    let server = shared(OVER);
     server.expect_answer(b"\x89\x82\0\0\0\0\xc0\xff\x8a\x82\0\0\0\0\xc0\xff", b"\x8a\x02\xc0\xff");
 }
 
 #[test]
 fn s7_1_6_a_reason_that_is_no_text_is_1007() {
-    let server = shared();
+    let server = shared(OVER);
     for bad in BAD {
         server.expect_fault(&frame(0x88, &[b"\x03\xe8fine so far ", bad].concat()), 1007);
     }
@@ -269,7 +270,7 @@ fn s7_1_6_a_reason_that_is_no_text_is_1007() {
 
 #[test]
 fn s7_1_6_a_reason_that_ends_inside_a_code_point_is_1007() {
-    let server = shared();
+    let server = shared(OVER);
     for cut in [b"\x03\xe8\xc2".as_slice(), b"\x03\xe8bye\xe2\x82", b"\x03\xe8\xf0\x9f\x98"] {
         server.expect_fault(&frame(0x88, cut), 1007);
     }
@@ -277,7 +278,7 @@ fn s7_1_6_a_reason_that_ends_inside_a_code_point_is_1007() {
 
 #[test]
 fn s7_1_6_a_reason_of_any_text_is_taken() {
-    let server = shared();
+    let server = shared(OVER);
     for text in GOOD {
         let payload = [b"\x03\xe8".as_slice(), text.as_bytes()].concat();
         server.open().send(&frame(0x88, &payload)).expect(&unmasked(0x88, &payload)).expect_end();

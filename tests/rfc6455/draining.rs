@@ -239,6 +239,22 @@ fn those_who_leave_by_themselves_are_not_waited_for() {
 }
 
 #[test]
+fn a_drain_can_be_hastened_and_not_delayed() {
+    for late in [false, true] {
+        let mut drive = Drive::new(echo);
+        if late {
+            drive.drain_ahead();
+        }
+        let ids: Vec<_> = (0..10).map(|_| drive.open()).collect();
+        drive.drain(600_000, false).at(100).drain(1_000, false).at(200).drain(5_000, true);
+        let closed = pass(&mut drive, &ids, 1_100);
+        assert_eq!(closed.len(), 10);
+        assert!(closed[9].0 - closed[0].0 >= 400, "they are spread over what is left: {closed:?}");
+        assert!(drive.is_drained());
+    }
+}
+
+#[test]
 fn a_server_that_was_dialled_is_told_1001_and_no_wish() {
     let mut drive = Drive::new(echo);
     let id = drive.act(|cx| cx.dial(Dial::new("a", 80)));

@@ -256,6 +256,19 @@ fn a_server_that_drains_says_so_until_it_ends() {
 }
 
 #[test]
+fn a_server_that_is_told_to_stop_by_a_signal_says_so_too() {
+    let mut server = Administered::start(&["--drain-ms", "60000"]);
+    let mut guest = raw(server.public, "/echo");
+    guest.write_all(b"\x81\x85\0\0\0\0he").expect("it is taken");
+    signal("TERM", server.serving.child.id());
+    server.serving.line_with("stopping");
+    while server.ask_with("GET", "/readyz", "", "").status != 503 {}
+    assert_eq!(server.ask_with("GET", "/healthz", "", "").status, 200);
+    drop(guest);
+    assert_eq!(server.serving.exit_code(), Some(0));
+}
+
+#[test]
 fn a_drain_that_says_no_time_is_what_sigterm_is() {
     let mut server = Administered::start(&[]);
     let mut page = Page::open(server.public, "/echo");
@@ -673,6 +686,7 @@ fn it_may_be_administered_by_a_unix_socket_and_over_tls() {
     let address: SocketAddr = address.and_then(|address| address.parse().ok()).expect("an address");
     assert_eq!(record["api"], false);
     let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is a time");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").expect("it is taken");
     let mut hint = String::new();
     stream.read_to_string(&mut hint).expect("the answer ends");

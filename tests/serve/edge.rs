@@ -10,6 +10,8 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
+    thread,
+    time::{Duration, Instant},
 };
 
 const UPGRADE: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -196,6 +198,38 @@ fn handshakes_past_the_rate_of_an_address_are_refused_with_429() {
 }
 
 #[test]
+fn who_sends_too_much_is_slowed_down_and_loses_nothing() {
+    let limits = ["--messages-per-second-max", "40", "--bytes-per-second-max", "200KiB", "--no-deflate"];
+    let mut serving = serve(&[&["--listen", "127.0.0.1:0"][..], &limits].concat());
+    let at: SocketAddr = address(&mut serving).parse().expect("a port");
+    let mut stream = connect(at);
+    expect_echo(&mut stream, b"");
+    let begun = Instant::now();
+    stream.write_all(&HELLO.repeat(120)).expect("it is taken");
+    let mut echoes = vec![0; 7 * 120];
+    stream.read_exact(&mut echoes).expect("all come back");
+    assert_eq!(echoes, b"\x81\x05hello".repeat(120));
+    // 40 at once, at most 43 too many in the last read, and the others at 40 a second.
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(800), "{took:?}");
+
+    let body = vec![7; 300 << 10];
+    let message = [b"\x82\xff", &(body.len() as u64).to_be_bytes()[..], &[0; 4], &body].concat();
+    let (begun, mut other) = (Instant::now(), connect(at));
+    thread::scope(|scope| {
+        let mut writer = stream.try_clone().expect("it is a socket");
+        let twice = [&message[..], &message].concat();
+        scope.spawn(move || writer.write_all(&twice).expect("it is taken, in time"));
+        expect_echo(&mut other, b""); // others do not wait
+        let mut echo = vec![0; 2 * (10 + body.len())];
+        stream.read_exact(&mut echo).expect("both come back");
+        assert!(echo.ends_with(&body));
+    });
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(800), "{took:?}");
+}
+
+#[test]
 fn what_a_proxy_says_is_local_may_not_push_without_the_password() {
     let mut serving = serve(&["--listen", "proxy:127.0.0.1:0", "--trusted-proxies", "127.0.0.1"]);
     let at = proxied(&mut serving);
@@ -242,6 +276,10 @@ fn what_cannot_be_is_said_with_the_cure() {
     expect_usage(&["serve", "--trusted-proxies", "10.0.0.0/33"], &["10.0.0.0/33", "at most 32 bits"]);
     expect_usage(&["serve", "--trusted-proxies", "proxy.example"], &["proxy.example", "ADDRESS/BITS"]);
     expect_usage(&["serve", "--listen", "proxy:proxy:127.0.0.1:0"], &["no address", "proxy:"]);
+    expect_usage(
+        &["serve", "--listen", "proxy:127.0.0.1:0"],
+        &["--listen proxy:127.0.0.1:0", "--trusted-proxies", "nobody may connect"],
+    );
     expect_usage(&["serve", "--forwarded-header", "x-real-ip"], &["x-forwarded-for", "forwarded"]);
     for origin in ["example.com", "https://example.com/", "https://a.*.example.com", "https://"] {
         expect_usage(&["serve", "--origin", origin], &["SCHEME://HOST"]);

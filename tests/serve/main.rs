@@ -5,6 +5,7 @@ mod config;
 mod edge;
 mod flags;
 mod health;
+mod hook;
 mod identity;
 mod log;
 mod manual;

@@ -176,6 +176,7 @@ fn the_api_is_as_it_is_described() {
         description.expect("POST", &path, 404, &server.post(call, nobody));
         description.expect("POST", &path, 411, &server.ask("POST", &path, ""));
     }
+    bob.expect_close(1008);
     for call in ["publish", "kick", "drain", "reload"] {
         let path = format!("/api/v1/{call}");
         let unknown = json!({"not such a thing": 1});

@@ -5,6 +5,10 @@ use crate::{
     serving::{Serving, expect_usage, sockeye},
     tool::{PATIENCE, finish, signal},
 };
+use sockeye::{
+    OwnedMessage, TlsClient,
+    client::{Event, Options, WebSocket},
+};
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -29,13 +33,18 @@ struct Crowd {
 
 impl Crowd {
     fn at(address: SocketAddr) -> Crowd {
+        Crowd::of(move || visit(address))
+    }
+
+    /// Who does this.
+    fn of(visit: impl Fn() -> Result<(), String> + Clone + Send + 'static) -> Crowd {
         let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let threads = (0..4).map(|_| {
-            let (stop, served) = (stop.clone(), served.clone());
+            let (stop, served, visit) = (stop.clone(), served.clone(), visit.clone());
             thread::spawn(move || {
                 let mut failures = Vec::new();
                 while !stop.load(Ordering::Acquire) {
-                    match visit(address) {
+                    match visit() {
                         Ok(()) => _ = served.fetch_add(1, Ordering::AcqRel),
                         Err(error) => failures.push(error),
                     }
@@ -106,6 +115,24 @@ fn passed(socket: impl Into<OwnedFd>, listen: &[&str]) -> Serving {
     Serving::spawn(command)
 }
 
+/// Those who stay are told this code, each with a wish of its own.
+#[track_caller]
+fn expect_closes(guests: Vec<Page>, code: u16) {
+    let reasons = guests.into_iter().map(|mut guest| guest.expect_close(code));
+    let wishes: Vec<u32> = reasons
+        .map(|reason| {
+            let wish = reason.split_once("retry_ms=").and_then(|(_, wish)| wish.parse().ok());
+            wish.unwrap_or_else(|| panic!("a wish: {reason}"))
+        })
+        .collect();
+    assert!(wishes.iter().all(|wish| (1_000..2_000).contains(wish)), "{wishes:?}");
+    assert!(wishes.iter().any(|wish| *wish != wishes[0]), "they do not come back together: {wishes:?}");
+}
+
+fn guests(address: SocketAddr) -> Vec<Page> {
+    (0..20).map(|_| Page::open(address, "/")).collect()
+}
+
 #[test]
 fn a_process_that_shares_the_port_takes_over_and_nobody_is_refused() {
     let start = |address: &str| {
@@ -113,18 +140,16 @@ fn a_process_that_shares_the_port_takes_over_and_nobody_is_refused() {
     };
     let mut old = start("127.0.0.1:0");
     let address = old.listening_ip();
-    let mut guest = Page::open(address, "/");
     let crowd = Crowd::at(address);
-    for round in 0..3 {
+    for _ in 0..3 {
+        let mut guests = guests(address);
         crowd.go_on(200);
         let mut new = start(&address.to_string());
         assert_eq!(new.listening_ip(), address);
         signal("TERM", old.child.id());
-        if round == 0 {
-            // Who stays is still served, and told at the end.
-            assert_eq!(guest.send("hello").next(), "hello");
-            guest.expect_close(1001);
-        }
+        // Who stays is still served, and told at the end.
+        assert_eq!(guests[0].send("hello").next(), "hello");
+        expect_closes(guests, 1012);
         assert_eq!(old.exit_code(), Some(0));
         old = new;
     }
@@ -141,13 +166,87 @@ fn a_socket_that_is_passed_outlives_the_process_and_nobody_is_refused() {
     assert_eq!(old.listening_ip(), address);
     let crowd = Crowd::at(address);
     for _ in 0..3 {
+        let guests = guests(address);
         crowd.go_on(200);
         signal("TERM", old.child.id());
+        expect_closes(guests, 1012);
         assert_eq!(old.exit_code(), Some(0));
         old = start();
     }
     crowd.go_on(200);
     crowd.expect_no_failure();
+}
+
+/// Says something over TLS, and hears it.
+fn visit_tls(address: SocketAddr) -> Result<(), String> {
+    let mut page =
+        WebSocket::connect_with(&format!("wss://{address}/"), &[], insecure()).expect("it is a URL");
+    loop {
+        match page.next_event_within(PATIENCE) {
+            Some(Event::Open) => page.send("hi").expect("it is open"),
+            Some(Event::Message(OwnedMessage::Text(text))) if text == "hi" => break,
+            event => return Err(format!("{event:?}")),
+        }
+    }
+    page.close(None, "").expect("it is open");
+    while !matches!(page.next_event_within(PATIENCE), Some(Event::Close { .. }) | None) {}
+    Ok(())
+}
+
+fn insecure() -> Options {
+    Options { tls: Some(TlsClient::insecure().expect("it can be made")), ..Options::default() }
+}
+
+#[test]
+fn over_tls_nobody_is_refused_either() {
+    let start = |address: &str| {
+        let listen = format!("tls:{address}=echo");
+        Serving::start(&["--listen", &listen, "--tls-self-signed", "--reuse-port", "--drain-ms", "400"])
+    };
+    let listening = |serving: &mut Serving| -> SocketAddr {
+        serving.listening().strip_prefix("tls:").and_then(|address| address.parse().ok()).expect("an address")
+    };
+    let mut old = start("127.0.0.1:0");
+    let address = listening(&mut old);
+    let crowd = Crowd::of(move || visit_tls(address));
+    for _ in 0..2 {
+        let mut guest =
+            WebSocket::connect_with(&format!("wss://{address}/"), &[], insecure()).expect("it is a URL");
+        assert!(matches!(guest.next_event_within(PATIENCE), Some(Event::Open)));
+        crowd.go_on(20);
+        let mut new = start(&address.to_string());
+        assert_eq!(listening(&mut new), address);
+        signal("TERM", old.child.id());
+        match guest.next_event_within(PATIENCE) {
+            Some(Event::Close { code: 1012, reason, was_clean: true }) if reason.contains("retry_ms=") => {}
+            event => panic!("it is told where to go, and not {event:?}"),
+        }
+        assert_eq!(old.exit_code(), Some(0));
+        old = new;
+    }
+    crowd.go_on(20);
+    crowd.expect_no_failure();
+}
+
+#[test]
+fn where_nobody_takes_over_the_code_is_1001_and_within_0_ms_all_are_told_at_once() {
+    for drain_ms in ["200", "0"] {
+        let mut serving = Serving::start(&["--listen", "127.0.0.1:0", "--drain-ms", drain_ms]);
+        let guests = guests(serving.listening_ip());
+        signal("TERM", serving.child.id());
+        expect_closes(guests, 1001);
+        assert_eq!(serving.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let mut serving = Serving::start(&["--listen", "127.0.0.1:0", "--drain-ms", "600000"]);
+    let _guests = guests(serving.listening_ip());
+    signal("TERM", serving.child.id());
+    serving.line_with("once more to exit at once");
+    signal("TERM", serving.child.id());
+    assert_eq!(serving.exit_code(), Some(1));
 }
 
 #[test]
@@ -218,8 +317,12 @@ fn the_supervisor_is_told_of_the_start_the_turns_of_the_loop_and_the_end() {
     signal("HUP", serving.child.id());
     told_of("RELOADING=1\nMONOTONIC_USEC=");
     told_of("READY=1");
+    let guests = guests(serving.listening_ip());
     signal("TERM", serving.child.id());
     told_of("STOPPING=1");
+    told_of("STATUS=draining, 20 connections");
+    told_of("STATUS=draining, ");
+    expect_closes(guests, 1001);
     assert_eq!(serving.exit_code(), Some(0));
     let _ = (std::fs::remove_file(&path), std::fs::remove_file(&users));
 }

@@ -7,6 +7,7 @@ use crate::{
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::symlink,
     path::PathBuf,
     process::{Command, Stdio},
 };
@@ -122,6 +123,94 @@ fn certificates_are_read_again_on_sighup_and_a_bad_one_is_not_taken() {
     drop(stdin);
     assert!(finish(connected).status.success());
     assert!(!serving.said.contains("PRIVATE"), "{}", serving.said);
+}
+
+/// Written beside and renamed, as careful tools do.
+fn replace(from: &str, to: &str) {
+    let beside = format!("{to}.new");
+    fs::copy(from, &beside).unwrap();
+    fs::rename(beside, to).unwrap();
+}
+
+#[test]
+fn certificates_are_read_again_when_their_files_change_and_half_a_pair_is_not_taken() {
+    let folder = Folder::new("watched");
+    let [certificate, key] = folder.make("shown", &["localhost"]);
+    let old = folder.path("old.pem");
+    fs::copy(&certificate, &old).unwrap();
+    let flags = ["--tls-cert", &certificate, "--tls-key", &key, "--tls-watch-ms", "50"];
+    let mut serving = Serving::start(&[&LISTEN[..], &flags].concat());
+    let url = format!("wss://localhost:{}/", port(&mut serving));
+    serving.line_with("certificates read");
+
+    // Another certificate, and for now no key to it; and one that is cut off.
+    let pair = folder.make("new", &["localhost", "new.localhost"]);
+    replace(&pair[0], &certificate);
+    let line = serving.line_with("stay as they were");
+    assert!(line.contains("not that of the certificate") && line.contains(&certificate), "{line}");
+    assert_eq!(connect(&url, &["--cafile", &old]).unwrap(), "hello\n");
+    fs::write(&key, "-----BEGIN PRIVATE KEY-----\nMIGHAgEA").unwrap();
+    let line = serving.line_with("stay as they were");
+    assert!(line.contains("the private key cannot be read"), "{line}");
+    assert_eq!(connect(&url, &["--cafile", &old]).unwrap(), "hello\n");
+
+    replace(&pair[1], &key);
+    // The next line: each change was complained of once.
+    let line = serving.line();
+    assert!(line.contains("certificates read again: for localhost, new.localhost"), "{line}");
+    assert_eq!(connect(&url, &["--cafile", &certificate]).unwrap(), "hello\n");
+    assert!(connect(&url, &["--cafile", &old]).unwrap_err().contains("TLS"));
+
+    // Gone, and back: what is shown stays.
+    fs::remove_file(&key).unwrap();
+    let line = serving.line();
+    assert!(line.contains("stay as they were") && line.contains(&key), "{line}");
+    assert_eq!(connect(&url, &["--cafile", &certificate]).unwrap(), "hello\n");
+    fs::copy(&pair[1], &key).unwrap();
+    assert!(serving.line().contains("certificates read again"), "{}", serving.said);
+    assert!(!serving.said.contains("PRIVATE"), "{}", serving.said);
+}
+
+#[test]
+fn certificates_are_followed_through_links_that_are_swapped() {
+    // As Kubernetes mounts secrets: NAME -> ..data/NAME, and ..data -> a folder for each version.
+    let folder = Folder::new("swapped");
+    let version = |name: &str, for_name: &str| {
+        fs::create_dir_all(folder.path(name)).unwrap();
+        folder.make(&format!("{name}/tls"), &[for_name]);
+        symlink(name, folder.path("..data_tmp")).unwrap();
+        fs::rename(folder.path("..data_tmp"), folder.path("..data")).unwrap();
+    };
+    version("..1", "one.localhost");
+    let [certificate, key] = ["tls.pem", "tls.key"].map(|name| {
+        symlink(format!("..data/{name}"), folder.path(name)).unwrap();
+        folder.path(name)
+    });
+    let flags = ["--tls-cert", &certificate, "--tls-key", &key, "--tls-watch-ms", "50"];
+    let mut serving = Serving::start(&[&LISTEN[..], &flags].concat());
+    let port = port(&mut serving);
+    assert!(serving.line_with("certificates read").contains("for one.localhost"));
+    for (name, for_name) in [("..2", "two.localhost"), ("..3", "three.localhost")] {
+        version(name, for_name);
+        let line = serving.line_with("certificates");
+        assert!(line.contains(&format!("read again: for {for_name}")), "{line}");
+        let url = format!("wss://{for_name}:{port}/");
+        assert_eq!(connect(&url, &["--cafile", &certificate]).unwrap(), "hello\n");
+    }
+}
+
+#[test]
+fn who_does_not_want_files_watched_says_so() {
+    let folder = Folder::new("unwatched");
+    let [certificate, key] = folder.make("shown", &["localhost"]);
+    let flags = ["--tls-cert", &certificate, "--tls-key", &key, "--tls-watch-ms", "0"];
+    let mut serving = Serving::start(&[&LISTEN[..], &flags].concat());
+    serving.line_with("certificates read");
+    let threads = fs::read_dir(format!("/proc/{}/task", serving.child.id())).unwrap();
+    let names: Vec<_> = threads
+        .map(|thread| fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default())
+        .collect();
+    assert!(!names.iter().any(|name| name.trim() == "certificates"), "{names:?}");
 }
 
 #[test]

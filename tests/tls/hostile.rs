@@ -1,10 +1,16 @@
 //! Those who mean no good: whatever they say, a neighbour is served.
 
 use crate::{
-    pair,
-    peer::{Peer, tcp},
+    Authority, pair,
+    peer::{Peer, UPGRADE, config, masked, tcp},
+    serve, settings,
 };
-use std::io::{Read, Write};
+use rustls::{ClientConfig, HandshakeKind};
+use std::{
+    io::{Read, Write},
+    process::{Command, Stdio},
+    sync::Arc,
+};
 
 #[test]
 fn nonsense_ends_one_connection_and_a_neighbour_is_served() {
@@ -30,6 +36,8 @@ fn nonsense_ends_one_connection_and_a_neighbour_is_served() {
         record(22, &random(5_000)),
         record(23, b"application data before the handshake"),
         record(21, &[2, 40]),
+        record(21, &[1, 90]).repeat(1_000), // warnings
+        [record(23, &random(16_384)), record(22, &random(16_384))].concat().repeat(4),
         record(22, &[]).repeat(100),
         [&[22, 3, 3, 255, 255][..], &random(70_000)].concat(),
         record(20, &[1]).repeat(1_000),
@@ -97,4 +105,103 @@ fn changes_of_keys_are_followed_and_a_flood_of_them_ends_the_connection() {
     assert!(refused || peer.rest().1.is_err());
     server.expect_end("1006 InvalidData");
     Peer::open(server.address, &config).expect_echo(b"a neighbour");
+}
+
+#[test]
+fn who_connects_too_often_is_dropped_before_a_handshake_costs_anything() {
+    let authority = Authority::new("ours");
+    let mut settings = settings();
+    settings.limits.handshakes_per_address_per_second_max = 1;
+    let server = serve(settings, &authority.sign(&["localhost"]).server());
+    let (mut first, mut second) = (tcp(server.address), tcp(server.address));
+    let mut came = Vec::new();
+    let _ = second.read_to_end(&mut came); // it may be reset
+    assert_eq!(came, b"");
+    // The first is still waited for.
+    first.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    first.read_to_end(&mut came).unwrap();
+    assert!(came.starts_with(b"HTTP/1.1 400 "));
+}
+
+#[test]
+fn what_came_before_nonsense_is_handled_and_the_nonsense_is_the_cause() {
+    let (server, config) = pair();
+    let mut peer = Peer::open(server.address, &config);
+    // In one segment, most likely, so that one read brings both.
+    let mut said = Vec::new();
+    peer.session.writer().write_all(&masked(0x82, b"before")).unwrap();
+    peer.session.write_tls(&mut said).unwrap();
+    said.extend([0; 64]);
+    peer.wire.stream.write_all(&said).unwrap();
+    server.expect_end("1006 InvalidData");
+    Peer::open(server.address, &config).expect_echo(b"a neighbour");
+}
+
+#[test]
+fn records_of_a_byte_each_are_read_as_one_message() {
+    let (server, config) = pair();
+    let mut neighbour = Peer::open(server.address, &config);
+    let mut peer = Peer::open(server.address, &config);
+    let payload: Vec<u8> = (0..20_000).map(|i| i as u8).collect();
+    let mut said = Vec::new();
+    for byte in masked(0x82, &payload) {
+        peer.session.writer().write_all(&[byte]).unwrap();
+        peer.session.write_tls(&mut said).unwrap();
+    }
+    peer.wire.stream.write_all(&said).unwrap();
+    peer.expect(0x82, &payload);
+    neighbour.expect_echo(b"still there");
+}
+
+#[test]
+fn a_client_that_asks_to_negotiate_again_is_refused_that() {
+    let (server, config) = pair();
+    let mut neighbour = Peer::open(server.address, &config);
+    // OpenSSL's client does so when it reads an R; rustls' own cannot.
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-connect", &server.address.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("there is openssl");
+    // Its stdin stays open: at its end it would leave by itself.
+    let mut stdin = client.stdin.take().unwrap();
+    stdin.write_all(b"R\n").unwrap();
+    let output = client.wait_with_output().unwrap();
+    drop(stdin);
+    neighbour.expect_echo(b"still there");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("RENEGOTIATING") && said.contains("no renegotiation"), "{said}");
+}
+
+#[test]
+fn data_before_the_handshake_is_taken_from_nobody() {
+    let (server, config) = pair();
+    let mut eager = ClientConfig::clone(&config);
+    eager.enable_early_data = true;
+    let eager = Arc::new(eager);
+    Peer::open(server.address, &eager).expect_echo(b"the ticket comes before this");
+    let mut peer = Peer::dial(server.address, &eager, "localhost");
+    assert!(peer.session.early_data().is_none(), "the ticket says that there may be early data");
+    peer.upgrade();
+    assert_eq!(peer.session.handshake_kind(), Some(HandshakeKind::Resumed));
+}
+
+#[test]
+fn tls_where_none_is_spoken_is_told_so_at_once() {
+    let mut plain = settings();
+    plain.listen = vec!["127.0.0.1:0".to_owned()];
+    plain.limits.handshake_ms_max = 3_600_000; // it is not that which ends it
+    let authority = crate::Authority::new("ours");
+    let server = serve(plain, &authority.sign(&["localhost"]).server());
+    let mut peer = Peer::dial(server.address, &config(&authority.pem(), rustls::ALL_VERSIONS), "localhost");
+    let error = peer.stream().write_all(UPGRADE).unwrap_err().to_string();
+    assert!(error.contains("InvalidContentType"), "{error}");
+    // Also when it comes byte by byte.
+    let mut stream = tcp(server.address);
+    stream.write_all(b"\x16").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("does not speak TLS"), "{answer}");
 }

@@ -8,10 +8,10 @@ mod peer;
 #[cfg(feature = "proxy")]
 mod proxy;
 
-use certificates::Authority;
+use certificates::{Authority, Pair};
 use peer::{Peer, config, masked, roots_of, tcp};
 use rustls::{
-    ALL_VERSIONS, ClientConfig, HandshakeKind, ProtocolVersion,
+    ALL_VERSIONS, ClientConfig, HandshakeKind, ProtocolVersion, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     version::{TLS12, TLS13},
 };
@@ -337,22 +337,54 @@ fn what_is_replaced_is_shown_to_new_connections_and_the_others_live_on() {
     before.expect_echo(b"old");
 }
 
+/// A client that trusts `authority`, and shows this.
+fn showing(
+    authority: &Authority,
+    pair: &Pair,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
+    let builder = builder.unwrap().with_root_certificates(roots_of(&authority.pem()));
+    let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    Arc::new(builder.with_client_auth_cert(chain, key).unwrap())
+}
+
+#[test]
+fn whom_clients_lead_to_is_looked_at_anew_when_it_is_replaced_whatever_tickets_they_have() {
+    for version in [&TLS12, &TLS13] {
+        let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+        let demanding = |authority: &Authority| {
+            let certificates = [ours.sign(&["localhost"]).certificate()];
+            TlsServer::with_client_roots(&certificates, authority.pem().as_bytes()).unwrap()
+        };
+        let tls = demanding(&ours);
+        let server = serve(settings(), &tls);
+        let client = showing(&ours, &ours.sign(&["somebody"]), &[version]);
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let mut peer = Peer::open(server.address, &client);
+            peer.expect_echo(b"the ticket comes before this");
+            assert_eq!(peer.session.handshake_kind(), Some(kind));
+        }
+        tls.replace(&demanding(&others));
+        let mut peer = Peer::dial(server.address, &client, "localhost");
+        let written = peer.stream().write_all(peer::UPGRADE);
+        // An alert, or a pipe that is broken: it was refused while it spoke.
+        assert!(written.and_then(|()| peer.rest().1).is_err());
+        assert_ne!(peer.session.handshake_kind(), Some(HandshakeKind::Resumed));
+    }
+}
+
 #[test]
 fn a_client_shows_a_certificate_where_one_is_demanded() {
     let (ours, others) = (Authority::new("ours"), Authority::new("others"));
     let certificates = [ours.sign(&["localhost"]).certificate()];
     let tls = TlsServer::with_client_roots(&certificates, ours.pem().as_bytes()).unwrap();
     let server = serve(settings(), &tls);
-    let showing = |pair: certificates::Pair| {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.unwrap().with_root_certificates(roots_of(&ours.pem()));
-        let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(Result::unwrap).collect();
-        let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-        Arc::new(builder.with_client_auth_cert(chain, key).unwrap())
-    };
-    Peer::open(server.address, &showing(ours.sign(&["somebody"]))).expect_echo(b"who");
-    for config in [config(&ours.pem(), ALL_VERSIONS), showing(others.sign(&["somebody"]))] {
+    Peer::open(server.address, &showing(&ours, &ours.sign(&["somebody"]), ALL_VERSIONS)).expect_echo(b"who");
+    let strangers = showing(&ours, &others.sign(&["somebody"]), ALL_VERSIONS);
+    for config in [config(&ours.pem(), ALL_VERSIONS), strangers] {
         let mut peer = Peer::dial(server.address, &config, "localhost");
         let _ = peer.stream().write_all(peer::UPGRADE);
         let error = peer.rest().1.unwrap_err().to_string();

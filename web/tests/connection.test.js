@@ -171,6 +171,53 @@ test("retry=MS in the reason is waited for, with jitter, whatever the code", asy
   assert.equal(FakeWebSocket.made.length, 2);
 });
 
+for (const [code, reason] of [
+  [1001, "the server is stopping; retry_ms=1500"],
+  [1012, "the server restarts; retry_ms=1500"],
+  [1013, "retry_ms=1500, please"],
+]) {
+  test(`${code} with retry_ms, as sockeye says it: it comes back then, and in between only if asked to`, async () => {
+    random(0.5);
+    const client = await opened({ minDelay: 200 });
+    const ends = listen(client, "close");
+    await FakeWebSocket.last.lose(code, reason, true);
+    assert.equal(ends[0].willReconnect, true);
+    await pass(1_599);
+    assert.equal(FakeWebSocket.made.length, 1);
+    await pass(1);
+    assert.equal(FakeWebSocket.made.length, 2);
+    // A wish is for one attempt: the next ones back off from the beginning.
+    await FakeWebSocket.last.lose();
+    assert.ok((await delayOf(1_000)) <= 101);
+  });
+}
+
+for (const reason of ["retry_ms=", "retry_ms=-5", "retry_ms=soon", "noretry_ms=60000", "Retry_ms=60000", "retry_ms: 60000"]) {
+  test(`${reason} is no wish`, async () => {
+    random(0.5);
+    await opened({ minDelay: 100 });
+    await FakeWebSocket.last.lose(1012, reason, true);
+    assert.ok((await delayOf(1_000)) <= 51);
+  });
+}
+
+test("retry_ms=0 is at once, but for the jitter", async () => {
+  random(0.5);
+  await opened({ minDelay: 100 });
+  await FakeWebSocket.last.lose(1012, "retry_ms=0", true);
+  assert.equal(await delayOf(1_000), 50);
+});
+
+test("an hour is the longest wish", async () => {
+  random(0);
+  await opened();
+  await FakeWebSocket.last.lose(1012, `retry_ms=${"9".repeat(400)}`, true);
+  await pass(3_599_999);
+  assert.equal(FakeWebSocket.made.length, 1);
+  await pass(1);
+  assert.equal(FakeWebSocket.made.length, 2);
+});
+
 test("a hint beyond all measure does not make setTimeout fire at once", async () => {
   await opened();
   await FakeWebSocket.last.lose(1013, "retry=99999999999999");

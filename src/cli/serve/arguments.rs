@@ -1,6 +1,7 @@
 //! The flags of `serve`, and what the library is told by them.
 
 use super::{
+    hook::HookArguments,
     layers::HEADING,
     limits::{ActionArguments, DeflateArguments, LimitArguments, TimerArguments},
     logging::Format,
@@ -69,8 +70,8 @@ pub(in crate::cli) struct Arguments {
 
     /// Where trusted proxies say in a request whom it is for: in x-forwarded-for, in forwarded (RFC 7239), or in either,
     /// the first if there is one. Name the one they write where they pass on what clients write of the other.
-    #[arg(long, value_name = "HEADER", value_enum, default_value_t = Forwarded::Either)]
-    forwarded_header: Forwarded,
+    #[arg(long, value_name = "HEADER", value_enum, default_value_t = ForwardedBy::Either)]
+    forwarded_header: ForwardedBy,
 
     /// An origin whose pages may connect, such as https://example.com or https://*.example.com; null for pages of files and
     /// in sandboxes, * for any. Others get 403. When none is given any page may connect, but the cookies of a visitor count
@@ -112,6 +113,9 @@ pub(in crate::cli) struct Arguments {
 
     #[command(flatten, next_help_heading = "Who somebody is")]
     pub(super) identity: IdentityArguments,
+
+    #[command(flatten, next_help_heading = "Hook")]
+    pub(super) hook: HookArguments,
 
     #[command(flatten, next_help_heading = "Limits")]
     limits: LimitArguments,
@@ -208,18 +212,18 @@ pub(super) struct IdentityArguments {
 
 /// [`ForwardedHeader`], as a flag says it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-enum Forwarded {
+enum ForwardedBy {
     Either,
     XForwardedFor,
     Forwarded,
 }
 
-impl Forwarded {
+impl ForwardedBy {
     fn header(self) -> ForwardedHeader {
         match self {
-            Forwarded::Either => ForwardedHeader::Either,
-            Forwarded::XForwardedFor => ForwardedHeader::XForwardedFor,
-            Forwarded::Forwarded => ForwardedHeader::Forwarded,
+            ForwardedBy::Either => ForwardedHeader::Either,
+            ForwardedBy::XForwardedFor => ForwardedHeader::XForwardedFor,
+            ForwardedBy::Forwarded => ForwardedHeader::Forwarded,
         }
     }
 }
@@ -292,6 +296,26 @@ impl Arguments {
         }
     }
 
+    /// Whether somebody can come to each address that is for proxies.
+    pub(super) fn check_proxies(&self) -> Result<(), String> {
+        let of_proxies = |place: &Place| match place {
+            Place::Bind(address) => address.starts_with("proxy:") && !address.starts_with("proxy:unix:"),
+            _ => false,
+        };
+        match self
+            .listen
+            .iter()
+            .find(|listen| of_proxies(&listen.place))
+            .and_then(|listen| listen.place.address())
+        {
+            Some(address) if self.trusted_proxies.is_empty() => Err(format!(
+                "--listen {address}: give --trusted-proxies too, the networks that the proxies come from, or nobody may \
+                 connect"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Whose pages may connect; none: any.
     pub(super) fn origins(&self) -> &[String] {
         &self.origin
@@ -343,7 +367,7 @@ impl Arguments {
                 under_tls.then(|| format!("tls:{place}"))
             }
         });
-        under_tls.collect()
+        under_tls.chain(self.admin.clone().filter(|admin| admin.starts_with("tls:"))).collect()
     }
 
     pub(super) fn serves_pages(&self) -> bool {
@@ -354,6 +378,9 @@ impl Arguments {
 /// As it stands in `Config::listen`: no socket that was passed, no dialect.
 fn admin_address(text: &str) -> Result<String, String> {
     match text.parse::<Listen>() {
+        Ok(Listen::Proxied(_)) => {
+            Err("administration is for no proxy: give the address without proxy:".to_owned())
+        }
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }

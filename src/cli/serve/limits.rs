@@ -93,6 +93,9 @@ pub(super) struct ActionArguments {
     /// Most recipients of one message of the envelope dialect. Past it: the message is ignored.
     #[arg(long, value_name = "N", default_value_t = ActionLimits::default().recipients_max)]
     recipients_max: u32,
+    /// Answers of the hook's that a connection may wait for at a time. Past it: refused.
+    #[arg(long, value_name = "N", default_value_t = ActionLimits::default().pending_max)]
+    pending_max: u32,
     /// Most entries of a list (members, channels) in one answer. Past it: the others are left out.
     #[arg(long, value_name = "N", default_value_t = ActionLimits::default().listed_max)]
     listed_max: u32,
@@ -208,6 +211,7 @@ impl ActionArguments {
             name_bytes_max: self.name_bytes_max,
             invited_max: self.invited_max,
             recipients_max: self.recipients_max,
+            pending_max: self.pending_max,
             listed_max: self.listed_max,
             history_messages_max: self.history_messages_max,
             history_bytes_max: self.history_bytes_max,

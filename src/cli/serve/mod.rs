@@ -1,6 +1,7 @@
 //! `sockeye serve`: the hub on all its listeners, with every setting as a flag, until a signal ends it.
 
 mod arguments;
+mod hook;
 mod identities;
 mod layers;
 mod limits;
@@ -11,11 +12,13 @@ mod secrets;
 mod signals;
 mod supervisor;
 mod tls;
+mod watch;
 mod zone;
 
 pub(super) use self::{arguments::Arguments, layers::with_toggles, logging::say};
 
 use self::{
+    hook::Hooked,
     identities::Identities,
     layers::{Inputs, Layers, Unread},
     logging::Voice,
@@ -118,10 +121,12 @@ fn check_values(arguments: &Arguments, layers: &Layers) -> Result<(), String> {
     let config = arguments.config();
     let limits = config.limits.validate().and_then(|()| config.deflate.validate());
     limits.map_err(|error| Failure::of(error.into(), layers).text)?;
-    let identities = Identities::new(&arguments.identity).and_then(|_| Password::find(&arguments.identity));
-    let identities = identities.and_then(|_| admin_token(&arguments.identity));
-    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     let file = layers.file.as_deref().unwrap_or_else(|| Path::new(""));
+    let identities = arguments.check_proxies().and_then(|()| Identities::new(&arguments.identity));
+    let identities = identities.and_then(|_| Password::find(&arguments.identity));
+    let identities = identities.and_then(|_| admin_token(&arguments.identity));
+    let identities = identities.and_then(|_| arguments.hook.check());
+    let named = identities.and_then(|_| Certificates::find(&arguments.tls, &arguments.listens_for_tls()));
     named.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -154,6 +159,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let password = Password::find(&arguments.identity).map_err(unusable)?;
     let token = admin_token(&arguments.identity).map_err(unusable)?;
 
+    arguments.check_proxies().map_err(unusable)?;
     let config = arguments.config();
     let certificates = Certificates::find(&arguments.tls, &arguments.listens_for_tls()).map_err(unusable)?;
     let limits = config.limits;
@@ -165,7 +171,8 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         listeners: dialects.clone(),
         ..arguments.settings()
     };
-    let hub = Hub::with(&config, settings, identities);
+    let (application, mut threads) = Hooked::new(identities, &arguments.hook).map_err(unusable)?;
+    let hub = Hub::with(&config, settings, application);
     let has_api = token.is_some();
     let operator = Operator::new(hub, admin, arguments.public(), token);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
@@ -179,6 +186,10 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     };
     let mut server = bound.map_err(|error| Failure::of(error, &layers))?;
     let remote = server.remote();
+    if let Some(threads) = &mut threads {
+        let unable = |error| Failure { code: FAILED, text: format!("cannot start the hook: {error}") };
+        threads.start(&remote).map_err(unable)?;
+    }
     let ending = Ending::new(remote, limits.drain_ms);
     let reload = Reload { inputs, layers, users: users.clone(), certificates: files, ending: ending.clone() };
     server.handler_mut().take_reins(Reins { ending: ending.clone(), reads_again, voice });
@@ -198,19 +209,26 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     if let Some(file) = &file {
         tell_file(voice, file, count);
     }
-    if let Some(certificates) = &certificates {
+    if let Some(certificates) = certificates {
         certificates.tell(voice);
+        certificates
+            .watch(voice)
+            .map_err(|error| Failure { code: FAILED, text: format!("cannot watch certificates: {error}") })?;
     }
     users.tell(voice);
+    hook::tell(&arguments.hook, voice);
     password.tell(voice);
     supervisor::tell(&[NotifyState::Ready]);
     turn(server).map_err(|error| Failure { code: FAILED, text: error.to_string() })?;
+    if let Some(threads) = threads {
+        threads.finish();
+    }
     voice.say_in_log(Level::Info, "stopped", &[]);
     Ok(())
 }
 
 /// Until it is stopped. The supervisor hears that it turns, if it wants to.
-fn turn(mut server: Server<Operator<Identities>>) -> Result<(), Error> {
+fn turn(mut server: Server<Operator<Hooked>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
     let mut farewell = Farewell::default();
     while server.turn(watchdog.patience())? {
@@ -218,6 +236,9 @@ fn turn(mut server: Server<Operator<Identities>>) -> Result<(), Error> {
         if server.is_draining() {
             farewell.tell(server.connections());
         }
+    }
+    if let Some(counters) = server.handler().application().counters() {
+        counters.log();
     }
     Ok(())
 }

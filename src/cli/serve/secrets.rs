@@ -29,7 +29,14 @@ impl fmt::Debug for Hidden {
     }
 }
 
-const EMPTY: &str = "the password is empty; give one, or leave it out and one is made at start";
+impl Hidden {
+    /// The value, for what needs it.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+const EMPTY: &str = "it is empty; give one, or leave it out";
 
 /// The admin's password.
 pub(super) struct Password {
@@ -44,7 +51,7 @@ impl Password {
         let (source, text) = if let Some(Hidden(text)) = &arguments.admin_password {
             ("--admin-password".to_owned(), text.clone())
         } else if let Some(path) = &arguments.admin_password_file {
-            (format!("--admin-password-file {}", path.display()), read_line("--admin-password-file", path)?)
+            (format!("--admin-password-file {}", path.display()), read_secret("--admin-password-file", path)?)
         } else {
             return Ok(Password::make());
         };
@@ -83,7 +90,7 @@ pub(super) fn admin_token(arguments: &IdentityArguments) -> Result<Option<Secret
     let (source, text) = match (&arguments.admin_token, &arguments.admin_token_file) {
         (Some(Hidden(text)), _) => ("--admin-token".to_owned(), text.clone()),
         (None, Some(path)) => {
-            (format!("--admin-token-file {}", path.display()), read_line("--admin-token-file", path)?)
+            (format!("--admin-token-file {}", path.display()), read_secret("--admin-token-file", path)?)
         }
         (None, None) => return Ok(None),
     };
@@ -100,8 +107,8 @@ pub(super) fn admin_token(arguments: &IdentityArguments) -> Result<Option<Secret
     }
 }
 
-/// What stands in a file, one line end at its end left out.
-fn read_line(flag: &str, path: &Path) -> Result<String, String> {
+/// What stands in the file that a flag names, one line end at its end left out.
+pub(super) fn read_secret(flag: &str, path: &Path) -> Result<String, String> {
     let mut text = fs::read_to_string(path).map_err(|error| format!("{flag} {}: {error}", path.display()))?;
     if text.ends_with('\n') {
         text.pop();

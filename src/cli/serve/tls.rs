@@ -1,31 +1,45 @@
-//! Certificates: from files, which are read again when asked, or made for this run. No key is shown anywhere.
+//! Certificates: from files, which are read again when asked and when they change, or made for this run. No key is shown
+//! anywhere.
 
-use super::logging::Voice;
+use super::{
+    logging::Voice,
+    watch::{Look, Watch},
+};
 use clap::Args;
 use log::Level;
 use sockeye::{Certificate, InvalidListen, Listen, TlsServer};
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
 };
 
 /// What is shown where `--listen` says `tls:`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct TlsArguments {
     /// A certificate in PEM, and behind it those that sign it. May be given several times, each with its --tls-key: a
-    /// client is shown the one for the name it asks for, else the first. Read again on SIGHUP.
+    /// client is shown the one for the name it asks for, else the first. Read again on SIGHUP and when it changes.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Vec<PathBuf>,
     /// The private key of the certificate, in PEM. The first is that of the first --tls-cert, and so on.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Vec<PathBuf>,
-    /// Demand of clients a certificate that leads to one of those in this file, in PEM. Read again on SIGHUP.
+    /// Demand of clients a certificate that leads to one of those in this file, in PEM. Read again as those are.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
+    /// Look so often whether one of these files has changed; they are read when they stay as they are from one look to the
+    /// next. 0: read them again on SIGHUP alone.
+    #[arg(long, value_name = "MS", default_value_t = WATCH_MS)]
+    tls_watch_ms: u32,
     /// Make a certificate for this run, for localhost, 127.0.0.1, ::1 and where it listens. For trying: browsers warn.
     #[arg(long, conflicts_with = "tls_cert")]
     tls_self_signed: bool,
 }
+
+/// Replacing a pair takes a moment; nobody waits for a certificate for less than this.
+const WATCH_MS: u32 = 2_000;
 
 /// What is shown, and where it comes from.
 #[derive(Clone)]
@@ -34,6 +48,9 @@ pub(super) struct Certificates {
     tls: TlsServer,
     /// For whom they are.
     names: Vec<String>,
+    /// What the files looked like when they were last read. Held while they are, so that of two who read them the later one
+    /// is who has read last.
+    last: Arc<Mutex<Look>>,
 }
 
 impl Certificates {
@@ -49,9 +66,10 @@ impl Certificates {
                 "--listen {first}: give --tls-cert and --tls-key, or --tls-self-signed to try it"
             )),
             _ => {
+                let last = Arc::new(Mutex::new(arguments.look()));
                 let (tls, names) =
                     if arguments.tls_self_signed { self_signed(listens)? } else { arguments.read()? };
-                Ok(Some(Certificates { arguments: arguments.clone(), tls, names }))
+                Ok(Some(Certificates { arguments: arguments.clone(), tls, names, last }))
             }
         }
     }
@@ -76,6 +94,33 @@ impl Certificates {
 
     /// Reads the files again, and shows what they have if nothing is wrong with them.
     pub(super) fn read(&self, voice: Voice) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read_as(self.arguments.look(), &mut last, voice);
+    }
+
+    /// Reads them when they have changed, on a thread of its own. Where nothing is to be watched there is none.
+    pub(super) fn watch(self, voice: Voice) -> io::Result<()> {
+        let every = Duration::from_millis(self.arguments.tls_watch_ms.into());
+        if !self.are_files() || every.is_zero() {
+            return Ok(());
+        }
+        let mut watch = Watch::default();
+        let watching = move || {
+            loop {
+                thread::sleep(every);
+                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+                let look = self.arguments.look();
+                if watch.has_settled(&look, &last) {
+                    self.read_as(look, &mut last, voice);
+                }
+            }
+        };
+        thread::Builder::new().name("certificates".to_owned()).spawn(watching).map(drop)
+    }
+
+    /// `look` was before they are read: what changes meanwhile is another look, and read once more.
+    fn read_as(&self, look: Look, last: &mut Look, voice: Voice) {
+        *last = look;
         match self.arguments.read() {
             Ok((tls, names)) => {
                 self.tls.replace(&tls);
@@ -92,6 +137,10 @@ impl Certificates {
 }
 
 impl TlsArguments {
+    fn look(&self) -> Look {
+        Look::at(self.tls_cert.iter().chain(&self.tls_key).chain(&self.tls_client_ca))
+    }
+
     fn read(&self) -> Result<(TlsServer, Vec<String>), String> {
         if self.tls_cert.len() != self.tls_key.len() {
             return Err(format!(

@@ -2,7 +2,7 @@
 
 use super::{
     TlsClient, TlsError, TlsServer,
-    session::{Plain, RECORD_BYTES, Room, Say, Session, Step},
+    session::{Outgoing, Plain, RECORD_BYTES, Room, Say, Session, Step},
 };
 use crate::net::socket::Read;
 use mio::net::TcpStream;
@@ -162,17 +162,24 @@ impl TlsSocket {
             failed = Some(rustls::Error::General("a message of the handshake is too large".to_owned()));
         }
         if let Some(error) = failed {
-            // Why is said in an alert. Another look at what came would be one too many. §6.2
-            while self.session.has_to_say() {
-                let _ = self.session.advance(&mut incoming[at..len], outgoing, plain);
-            }
-            (self.failure, self.kept, self.state) = (Some(error), Vec::new(), State::Ended);
+            self.fail(error, &mut incoming[at..len], outgoing);
         } else if at == len {
             self.kept = Vec::new();
         } else {
             self.kept.clear();
             self.kept.extend_from_slice(&incoming[at..len]);
         }
+    }
+
+    /// It is over: a read says so, behind what came before. Why is put into an alert. RFC 8446 §6.2
+    #[cold]
+    fn fail(&mut self, error: rustls::Error, incoming: &mut [u8], outgoing: &mut Outgoing) {
+        let nothing = &mut Plain { first: &mut [], second: &mut [], len: 0 };
+        // Another look at what came would be one too many.
+        while self.session.has_to_say() {
+            let _ = self.session.advance(incoming, outgoing, nothing);
+        }
+        (self.failure, self.kept, self.state) = (Some(error), Vec::new(), State::Ended);
     }
 
     // ------------------------------------------------------------------ out
@@ -196,10 +203,11 @@ impl TlsSocket {
     ) -> io::Result<usize> {
         match self.state {
             State::Open => {}
+            // A read says why.
+            State::Ending | State::Ended => return Err(io::ErrorKind::BrokenPipe.into()),
             // A refusal, to whom nothing can be said yet.
             _ if self.session.is_server() => return Err(io::ErrorKind::NotConnected.into()),
             State::Fresh | State::Handshake => return Err(io::ErrorKind::WouldBlock.into()),
-            State::Ending | State::Ended => return Err(io::ErrorKind::BrokenPipe.into()),
         }
         if !self.flush()? {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -210,8 +218,12 @@ impl TlsSocket {
             let Room { outgoing, joined, .. } = room;
             let chunk = chunk(first, second, taken, joined);
             outgoing.clear();
-            let put = self.session.put(Say::Bytes(chunk), &mut self.kept, outgoing);
-            put.map_err(invalid)?;
+            if let Err(error) = self.session.put(Say::Bytes(chunk), &mut self.kept, outgoing) {
+                // As much was said as may be under one key of TLS 1.2, for one. RFC 8446 §5.5
+                self.fail(error.clone(), &mut [], outgoing);
+                let _ = self.send(room);
+                return Err(invalid(error));
+            }
             taken += chunk.len();
             if !self.send(room)? {
                 self.owed = true;
@@ -275,6 +287,11 @@ impl TlsSocket {
 
     /// Says that nothing more comes, if all was said that was to be, before the socket is dropped.
     pub(in crate::net) fn end(&mut self, room: &mut Room) {
+        if self.state == State::Ended {
+            // What came and was not read would make of the end a reset, which may overtake the alert that says why.
+            let _ = self.stream.shutdown(Shutdown::Write);
+            let _ = self.stream.read(&mut room.incoming);
+        }
         if self.state == State::Open && self.waiting.is_empty() && self.failure.is_none() {
             self.shutdown_write(room);
         }
@@ -304,8 +321,9 @@ fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// Bytes put into records at a time, and so the most that waits for a socket that takes nothing, for each connection.
-const WRITE_BYTES_MAX: usize = 4 * RECORD_BYTES;
+/// Bytes put into records at a time, and so the most that waits for a socket that takes nothing, for each connection. One
+/// record more than 64 KiB, so that a message of that size and its header are one write.
+const WRITE_BYTES_MAX: usize = 5 * RECORD_BYTES;
 
 /// Bytes that may wait to become a whole record, or a whole message of the handshake: a chain of certificates.
 const KEPT_BYTES_MAX: usize = 24 << 10;

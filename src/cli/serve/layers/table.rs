@@ -301,7 +301,7 @@ mod tests {
     fn what_may_not_be_seen_is_known() {
         let table = Table::new();
         let secrets: Vec<_> = table.settings.iter().filter(|s| s.is_secret).map(Setting::key).collect();
-        assert_eq!(secrets, ["auth.admin_password", "auth.admin_token"]);
+        assert_eq!(secrets, ["auth.admin_password", "auth.admin_token", "hook.hook_secret"]);
         let (secret, file) =
             (table.find("auth", "admin_password"), table.find("auth", "admin_password_file"));
         assert_eq!((table.twin(secret.unwrap()), table.twin(file.unwrap())), (file, secret));

@@ -55,6 +55,11 @@ impl<A: Application> Operator<A> {
         Operator { hub, listener, public, guard: Guard::new(token), opened: Vec::new(), reins: None }
     }
 
+    /// The program's part of the hub.
+    pub(super) fn application(&self) -> &A {
+        self.hub.application()
+    }
+
     /// From now on it can be stopped from here.
     pub(super) fn take_reins(&mut self, reins: Reins) {
         self.reins = Some(reins);
@@ -150,6 +155,10 @@ impl<A: Application> Handler for Operator<A> {
 
     fn on_turned_away(&mut self, cx: &mut Context<'_>, info: &PeerInfo, why: TurnedAway) {
         self.hub.on_turned_away(cx, info, why);
+    }
+
+    fn on_wake(&mut self, cx: &mut Context<'_>) {
+        self.hub.on_wake(cx);
     }
 
     fn on_limits(&mut self, cx: &mut Context<'_>, limits: &Limits) {
