@@ -76,7 +76,7 @@ fn prepare(arguments: Arguments) -> Result<Soak, String> {
     let files = Files::new(arguments.keep)?;
     let (trust, log) = (wire::trust(&files.authority(), true)?, files.log());
     let tls = TlsClient::from_pem(files.authority().as_bytes()).map_err(|error| error.to_string())?;
-    let tested = Tested::start(&binary, &files.folder, &books)?;
+    let tested = Tested::start(&binary, &files.folder, arguments.keep.then_some(&*log), &books)?;
     heed_signals(&ends, tested.pid())?;
     let (minutes, seed) = (arguments.minutes.as_secs_f64() / 60.0, arguments.seed);
     say(&format!(
@@ -196,8 +196,8 @@ impl Soak {
 
     /// Honest visitors alone: what they said is what the server received, and what it sent is what they heard.
     fn count(&mut self, length: Duration) -> Result<(), String> {
-        let Some(admin) = self.tested.addresses.admin else { return Ok(()) };
         self.settle()?;
+        let admin = self.tested.addresses.admin;
         let (before, mine) = (Metrics::read(admin)?, self.told());
         let (calls, crowd) = self.crowd(Call::Stay);
         let until = Instant::now() + length;
@@ -297,14 +297,13 @@ impl Soak {
             ));
         }
         self.settle()?;
-        if let Some(admin) = self.tested.addresses.admin {
-            let metrics = Metrics::read(admin)?;
-            let wrong = metrics.imbalances().into_iter().chain(metrics.leftovers());
-            wrong.for_each(|what| self.books.find(format!("nobody is connected, and {what}")));
-            self.hold_against(&metrics);
-            self.last = Some(metrics);
-            let _ = self.wait("the one who read the metrics is gone", is_back);
-        }
+        let metrics = Metrics::read(self.tested.addresses.admin)?;
+        let wrong = metrics.imbalances().into_iter().chain(metrics.leftovers());
+        wrong.for_each(|what| self.books.find(format!("nobody is connected, and {what}")));
+        self.hold_against(&metrics);
+        self.last = Some(metrics);
+        // Who read them is gone.
+        let _ = self.wait("all descriptors are back", is_back);
         let mut costs = self.tested.costs();
         let until = Instant::now() + SETTLING;
         while Instant::now() < until {

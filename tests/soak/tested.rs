@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, VecDeque},
     fs,
-    io::{self, BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     net::SocketAddr,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -35,8 +35,8 @@ pub struct Tested {
 pub struct Addresses {
     pub plain: SocketAddr,
     pub tls: SocketAddr,
-    /// For metrics, where the server has them.
-    pub admin: Option<SocketAddr>,
+    /// For metrics.
+    pub admin: SocketAddr,
 }
 
 /// What it logs.
@@ -75,14 +75,18 @@ pub struct Costs {
 
 impl Tested {
     /// Starts it with the settings in `folder`, and waits until it listens.
-    pub fn start(binary: &Path, folder: &Path, books: &Arc<Books>) -> Result<Tested, String> {
+    ///
+    /// Its log is kept in a file only where somebody wants to see it: in a day it is large.
+    pub fn start(
+        binary: &Path,
+        folder: &Path,
+        log: Option<&Path>,
+        books: &Arc<Books>,
+    ) -> Result<Tested, String> {
         let mut command = Command::new(binary);
         command.args(["serve", "--config"]).arg(folder.join("sockeye.toml"));
         command.args(["--listen", "127.0.0.1:0", "--listen", "tls:127.0.0.1:0", "--log", "json"]);
-        let has_admin = has_flag(binary, "--admin <")?;
-        if has_admin {
-            command.args(["--admin", "127.0.0.1:0"]);
-        }
+        command.args(["--admin", "127.0.0.1:0"]);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("SOCKEYE_") {
                 command.env_remove(name);
@@ -95,13 +99,14 @@ impl Tested {
         let mut child =
             command.spawn().map_err(|error| format!("cannot start {}: {error}", binary.display()))?;
         let pipe = child.stderr.take().expect("it is piped");
-        let copy = fs::File::create(folder.join("server.log")).map_err(|error| format!("no log: {error}"))?;
+        let mut copy = log.map(fs::File::create).transpose().map_err(|error| format!("no log: {error}"))?;
         let log = Arc::new(Log { kept: Mutex::default(), came: Condvar::new(), books: Arc::clone(books) });
         let (kept, (found, addresses)) = (Arc::clone(&log), std::sync::mpsc::channel());
         let reader = thread::spawn(move || {
-            let mut copy = io::BufWriter::new(copy);
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                let _ = io::Write::write_all(&mut copy, format!("{line}\n").as_bytes());
+                if let Some(copy) = &mut copy {
+                    let _ = copy.write_all(format!("{line}\n").as_bytes());
+                }
                 if let Some(address) = kept.read(&line) {
                     let _ = found.send(address);
                 }
@@ -110,24 +115,19 @@ impl Tested {
         });
         let mut tested = Tested {
             child,
-            addresses: Addresses { plain: NOWHERE, tls: NOWHERE, admin: None },
+            addresses: Addresses { plain: NOWHERE, tls: NOWHERE, admin: NOWHERE },
             log,
             reader: Some(reader),
             has_ended: false,
         };
         let listens = || {
-            addresses.recv_timeout(PATIENCE).map_err(|_| {
-                format!(
-                    "the server does not listen; it says {}",
-                    fs::read_to_string(folder.join("server.log")).unwrap_or_default()
-                )
-            })
+            addresses
+                .recv_timeout(PATIENCE)
+                .map_err(|_| format!("the server does not listen: {}", books.findings().1.join("; ")))
         };
         tested.addresses.plain = listens()?;
         tested.addresses.tls = listens()?;
-        if has_admin {
-            tested.addresses.admin = Some(listens()?);
-        }
+        tested.addresses.admin = listens()?;
         Ok(tested)
     }
 
@@ -262,13 +262,6 @@ impl Log {
         let kept = lock(&self.kept);
         (!kept.is_incomplete).then(|| (kept.opened, kept.closed.clone()))
     }
-}
-
-/// Whether the server knows a flag that came to be later than others.
-fn has_flag(binary: &Path, flag: &str) -> Result<bool, String> {
-    let output = Command::new(binary).args(["serve", "--help"]).output();
-    let output = output.map_err(|error| format!("cannot run {}: {error}", binary.display()))?;
-    Ok(String::from_utf8_lossy(&output.stdout).contains(flag))
 }
 
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
