@@ -9,7 +9,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 /// in every way, read slowly and flood; settings, users and certificates are changed meanwhile, and broken. When all have
 /// left, what the server counted must balance, its memory must be back, and no descriptor may be left.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "tests/soak/run", disable_version_flag = true)]
+#[command(name = "tests/soak/run", bin_name = "tests/soak/run", disable_version_flag = true)]
 pub struct Arguments {
     /// How long the load lasts, in minutes, such as 5 or 0.5. Before it comes a warm-up of the same kind, a fifth as long
     /// (4 to 60 s), and behind both some seconds in which all is counted.

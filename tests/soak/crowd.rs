@@ -40,6 +40,8 @@ pub enum Call {
     Hush,
     /// Leave.
     Leave,
+    /// Stay until the server, which is about to stop, closes.
+    Part,
 }
 
 /// Loops, each with a thread: one compresses, with contexts of its own, and the other does not.
@@ -53,7 +55,7 @@ impl Calls {
     }
 
     fn current(&self) -> Call {
-        [Call::Mingle, Call::Stay, Call::Hush, Call::Leave][usize::from(self.call.load(Relaxed))]
+        [Call::Mingle, Call::Stay, Call::Hush, Call::Leave, Call::Part][usize::from(self.call.load(Relaxed))]
     }
 
     /// Whether all have done what they were told: they are silent and have heard all, or have left.
@@ -192,7 +194,7 @@ impl Crowd {
         if self.calls.current() == call {
             self.calls.restless[self.number].store(restless, Relaxed);
         }
-        call == Call::Leave && self.here() == 0
+        matches!(call, Call::Leave | Call::Part) && self.here() == 0
     }
 
     fn here(&self) -> usize {
@@ -338,6 +340,9 @@ impl Handler for Crowd {
     fn on_dial_failed(&mut self, _: &mut Context<'_>, id: ConnId, error: &DialError) {
         if let Some(mut visitor) = self.visitors[id.index()].take() {
             self.books.ended.add(1);
+            if self.calls.current() == Call::Part {
+                return self.books.end("visit: came when the server stopped");
+            }
             self.books.end("visit: was not let in");
             let after = visitor.dialled_at.elapsed().as_millis();
             self.blame(&mut visitor, &format!("is not let in after {after} ms: {error}"));
@@ -359,6 +364,13 @@ impl Handler for Crowd {
             // Both closed at once, or the server did while we had not read it yet.
             (_, Cause::Peer | Cause::Local) if closed.code.get() == 1013 => {
                 self.books.end(format!("{name}: given up by the server as a slow reader (1013)"));
+            }
+            (Stage::Talking { .. }, Cause::Peer)
+                if self.calls.current() == Call::Part
+                    && closed.was_clean
+                    && matches!(closed.code.get(), 1001 | 1012) =>
+            {
+                self.books.end(format!("{name}: was told that the server stops"));
             }
             (stage, cause) => {
                 self.books.end(format!("{name}: ended otherwise"));

@@ -129,13 +129,13 @@ impl Soak {
     fn run(&mut self) -> bool {
         let descriptors = self.tested.costs().descriptors;
         let mut rests = Vec::new();
-        if let Err(what) = self.rounds(descriptors, &mut rests) {
+        let parted = self.rounds(descriptors, &mut rests).and_then(|()| self.part());
+        if let Err(what) = parted {
             self.books.find(what);
         }
         if let [before, after] = rests[..] {
             self.compare(before, after);
         }
-        self.stop();
         self.judge(&rests, descriptors)
     }
 
@@ -361,11 +361,24 @@ impl Soak {
         }
     }
 
-    fn stop(&mut self) {
-        match self.tested.stop() {
-            Ok(Some(0)) => {}
-            Ok(code) => self.books.find(format!("the server ended with {code:?} on SIGTERM")),
-            Err(what) => self.books.find(what),
+    /// The server is told to stop while many are there, and tells each of them so.
+    fn part(&mut self) -> Result<(), String> {
+        let (calls, crowd) = self.crowd(Call::Stay);
+        let until = Instant::now() + PARTING;
+        while Instant::now() < until {
+            thread::sleep(Duration::from_millis(20));
+            self.look()?;
+        }
+        calls.call(Call::Part);
+        let code = self.tested.stop()?;
+        if code != Some(0) {
+            self.books.find(format!("the server ended with {code:?} on SIGTERM"));
+        }
+        let panicked = crowd.into_iter().map(JoinHandle::join).filter(Result::is_err).count();
+        if panicked > 0 {
+            Err("the loop of the visitors panicked: a bug of this test".to_owned())
+        } else {
+            Ok(())
         }
     }
 
@@ -491,6 +504,8 @@ const WARM_UP_MIN: Duration = Duration::from_secs(4);
 const WARM_UP_MAX: Duration = Duration::from_secs(60);
 /// Time of a round's second part, a third of the first at most.
 const COUNTED: Duration = Duration::from_secs(10);
+/// Time for the last visitors to come.
+const PARTING: Duration = Duration::from_secs(1);
 /// How long memory may take to go back.
 const SETTLING: Duration = Duration::from_secs(2);
 
