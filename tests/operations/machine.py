@@ -24,7 +24,7 @@ import time
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 20
-GROUP = "sockeye-tls"
+GROUP = "sockeye-keys"
 IS_ROOT = os.getuid() == 0
 # Nobody's: of the service, and of the group that may read keys.
 SERVICE_ID, GROUP_ID = (64864, 64863) if IS_ROOT else (os.getuid(), os.getgid())
@@ -98,7 +98,7 @@ class Machine:
         text = re.sub(r"(?<![\w./$}-])/(?=(etc|usr/local|run)/)", f"{self.root}/", text)
         text = re.sub(r"(wss|https)://ws\.example\.com", rf"\1://ws.example.com:443", text).replace("ws.example.com", "localhost")
         text = re.sub(rf"(?<=[:=])({'|'.join(PORTS)})\b", lambda found: str(ports[found[1]]), text)
-        return text.replace("0.0.0.0", "127.0.0.1").replace(f"-g {GROUP}", f"-g {GROUP_ID}")
+        return re.sub(r"\b0\.0\.0\.0\b", "127.0.0.1", text).replace(f"-g {GROUP}", f"-g {GROUP_ID}")
 
     def environment(self, **more):
         inner = {name: value for name, value in os.environ.items() if not name.startswith(("SOCKEYE_", "LISTEN_", "NOTIFY_"))}
