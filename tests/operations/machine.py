@@ -330,7 +330,7 @@ class Units:
         unit, root = "sockeye.service", self.machine.root
         for group in self.settings[unit].get("SupplementaryGroups", []):
             assert group in self.machine.groups, f"there is no group {group} (216/GROUP)"
-        credentials = self.owned("run/credentials", 0o500)
+        credentials = self.owned("run/credentials", 0o700)
         for one in self.settings[unit]["LoadCredential"]:
             name, source = one.split(":", 1)
             shutil.copy(source, credentials / name)
