@@ -320,6 +320,7 @@ fn the_supervisor_is_told_of_the_start_the_turns_of_the_loop_and_the_end() {
     let guests = guests(serving.listening_ip());
     signal("TERM", serving.child.id());
     told_of("STOPPING=1");
+    told_of("EXTEND_TIMEOUT_USEC=11000000"); // --drain-ms, and ten seconds
     told_of("STATUS=draining, 20 connections");
     told_of("STATUS=draining, ");
     expect_closes(guests, 1001);

@@ -40,7 +40,7 @@ impl Ending {
 
     /// Stops the server when those who are connected were served for so long.
     pub(super) fn begin(&self, within_ms: u32) {
-        supervisor::tell(&[NotifyState::Stopping]);
+        supervisor::tell_stopping(within_ms);
         self.remote.drain(within_ms);
     }
 }

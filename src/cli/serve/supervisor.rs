@@ -75,6 +75,17 @@ pub(super) fn tell_reloading() {
     }
 }
 
+/// Tells it that the process stops, and when at the latest: else it is killed when `TimeoutStopSec=` is over, and a drain may
+/// be asked to take longer. An extension that is shorter than that changes nothing.
+pub(super) fn tell_stopping(within_ms: u32) {
+    /// For those who answer late, as the unit's `TimeoutStopSec=` is.
+    const CLOSING_MS: u64 = 10_000;
+    tell(&[NotifyState::Stopping]);
+    // In a message of its own, for it is the stopping that sets the time to be extended.
+    let usec = (u64::from(within_ms) + CLOSING_MS) * 1_000;
+    tell(&[NotifyState::Custom(&format!("EXTEND_TIMEOUT_USEC={usec}"))]); // the variant for it ends at 71 minutes
+}
+
 /// What the supervisor wants to hear from the loop, so that it knows that it turns.
 pub(super) struct Watchdog {
     /// Twice as often as it asks for.
