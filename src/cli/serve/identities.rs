@@ -12,31 +12,35 @@ use sockeye::{
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// The binary's part of the hub.
 pub(super) struct Identities {
     users: Users,
-    /// Read again by the thread that waits for signals: taken over at the next look-up, so that nothing is locked.
-    updates: Receiver<Users>,
+    update: Update,
     jwt: Option<Jwt>,
 }
+
+/// Users that were read again, by the thread that waits for signals: taken over at the next look-up. Only the latest wait,
+/// however often they are read while nobody says a token.
+type Update = Arc<Mutex<Option<Users>>>;
 
 impl Identities {
     /// What the flags say, and what reads the users again.
     pub(super) fn new(arguments: &IdentityArguments) -> Result<(Identities, Reread), String> {
-        let (sender, updates) = mpsc::channel();
+        let update = Update::default();
         let users = arguments.users.as_deref().map(read_users).transpose()?;
         let count = users.as_ref().map_or(0, Users::len);
-        let reread = Reread { path: arguments.users.clone(), count, sender };
-        Ok((Identities { users: users.unwrap_or_default(), updates, jwt: jwt(arguments)? }, reread))
+        let reread = Reread { path: arguments.users.clone(), count, update: Arc::clone(&update) };
+        Ok((Identities { users: users.unwrap_or_default(), update, jwt: jwt(arguments)? }, reread))
     }
 }
 
 impl Application for Identities {
     fn authenticate(&mut self, now: Now, token: &str) -> Option<Identity> {
-        while let Ok(users) = self.updates.try_recv() {
+        let update = self.update.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(users) = update {
             self.users = users;
         }
         if let Some(user) = self.users.find(token) {
@@ -53,7 +57,7 @@ pub(super) struct Reread {
     path: Option<PathBuf>,
     /// How many there were at start.
     count: usize,
-    sender: Sender<Users>,
+    update: Update,
 }
 
 impl Reread {
@@ -75,8 +79,7 @@ impl Reread {
         match users.map(Option::unwrap_or_default) {
             Ok(users) => {
                 let count = users.len();
-                // There is nobody to take them when the server has ended, and nobody to ask for them.
-                let _ = self.sender.send(users);
+                *self.update.lock().unwrap_or_else(PoisonError::into_inner) = Some(users);
                 match &path {
                     Some(path) => tell_count(voice, "users read again", count, path),
                     None => voice.say(
@@ -138,4 +141,28 @@ fn jwt(arguments: &IdentityArguments) -> Result<Option<Jwt>, String> {
     let mut jwt = Jwt::new(JwtKey::new(algorithm, &material).map_err(|error| wrong(&error))?);
     jwt.audience.clone_from(&arguments.jwt_audience);
     Ok(Some(jwt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::LevelFilter;
+
+    #[test]
+    fn of_users_that_are_read_again_and_again_only_the_latest_wait() {
+        let path = std::env::temp_dir().join(format!("sockeye-users-read-again-{}", std::process::id()));
+        let voice = Voice::new(None, LevelFilter::Off).unwrap();
+        let update = Update::default();
+        let mut identities = Identities { users: Users::default(), update: Arc::clone(&update), jwt: None };
+        let mut reread = Reread { path: None, count: 0, update: Arc::clone(&update) };
+        for number in 0..3 {
+            fs::write(&path, format!("[[user]]\ntoken = \"token-{number}\"\nid = \"{number}\"\n")).unwrap();
+            reread.read(Some(path.clone()), voice);
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(update.lock().unwrap().as_ref().map(Users::len), Some(1));
+        let mut find = |token| identities.authenticate(Now::default(), token).map(|user| user.uuid);
+        assert_eq!((find("token-1"), find("token-2")), (None, Some("2".to_owned())));
+        assert!(update.lock().unwrap().is_none(), "they were taken over");
+    }
 }
