@@ -426,7 +426,9 @@ impl Core {
     }
 
     fn resume_reading(&mut self, index: u32) {
-        self.commands.push_back(Command::Read(self.peers.id(index)));
+        if !self.peers[index].flags.has(flag::DROPPED) {
+            self.commands.push_back(Command::Read(self.peers.id(index)));
+        }
     }
 
     pub(super) fn pause(&mut self, index: u32) {

@@ -324,3 +324,13 @@ fn who_comes_when_all_had_their_turn_has_until_time_is_up() {
     assert_eq!(close(&drive.take_bytes(late)).0, 1012);
     assert!(drive.is_drained());
 }
+
+/// Its socket takes all that waits when both have said Close: it is closed, and not to be read once more.
+#[test]
+fn a_slow_reader_that_takes_the_last_of_it_when_the_server_stops_is_dropped() {
+    let mut drive = Drive::with(|config| config.limits.outbox_bytes_soft = 8, echo);
+    let id = drive.open();
+    drive.block(id).feed(id, &masked(0x81, b"more than the soft mark")).take_seen();
+    drive.shutdown().feed(id, &masked(0x88, b"\x03\xe9")).expect_close(id, 1001, "", Cause::Local);
+    drive.take(id, usize::MAX).expect_gone(id).take_bytes(id);
+}
