@@ -269,3 +269,97 @@ fn a_flood_does_not_put_its_own_close_off() {
     assert!(reader.join().expect("it was told") > 1);
     flood.join().expect("its socket was closed");
 }
+
+#[test]
+fn the_shortest_of_the_times_that_were_asked_for_counts_however_they_come() {
+    let mut servers = [Server::bind(Config::new("127.0.0.1:0"), Named(b'o')).expect("a port is free")];
+    let address = address(&servers[0]);
+    let guests = guests(&mut servers, address, 2);
+    let remote = servers[0].remote();
+    remote.drain(50);
+    remote.drain(3_600_000);
+    assert_eq!(expect_closes(&mut servers, guests).len(), 2);
+}
+
+/// What was asked of it before is done before, and what others go on asking does not put it off.
+#[test]
+fn a_drain_takes_its_place_among_other_commands() {
+    let mut config = Config::new("127.0.0.1:0");
+    config.limits.remote_commands_max = 5_000;
+    let mut servers = [Server::bind(config, Named(b'o')).expect("a port is free")];
+    let address = address(&servers[0]);
+    let _guests = guests(&mut servers, address, 1);
+    let remote = servers[0].remote();
+    let publish = || remote.publish("nobody is in it", "a").expect("there is room");
+    (0..1_000).for_each(|_| publish());
+    remote.drain(3_600_000);
+    (0..3_000).for_each(|_| publish());
+    servers[0].turn(Some(PATIENCE)).expect("the loop runs");
+    assert!(servers[0].is_draining());
+}
+
+#[test]
+fn a_server_without_connections_has_nothing_to_wait_for() {
+    for shares in [false, true] {
+        let config = Config { reuse_port: shares, ..Config::new("127.0.0.1:0") };
+        let mut server = Server::bind(config, Named(b'o')).expect("a port is free");
+        let start = Instant::now();
+        server.drain(PATIENCE.as_millis() as u32);
+        while server.turn(None).expect("the loop runs") {}
+        assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    }
+}
+
+/// Turned until one that has only connected waits for its PROXY header.
+#[cfg(feature = "proxy")]
+fn proxy(server: &mut Server<Named>) -> TcpStream {
+    let stream = TcpStream::connect(address(server)).expect("it listens");
+    server.turn(Some(PATIENCE)).expect("the loop runs");
+    assert_eq!(server.connections(), 0);
+    stream
+}
+
+#[cfg(feature = "proxy")]
+fn server_of_proxies() -> Server<Named> {
+    let mut config = Config::new("proxy:127.0.0.1:0");
+    config.trusted_proxies = vec!["127.0.0.1".parse().expect("it is an address")];
+    Server::bind(config, Named(b'o')).expect("a port is free")
+}
+
+#[cfg(feature = "proxy")]
+#[test]
+fn a_proxy_whose_header_is_late_is_served_and_then_closed_with_the_others() {
+    let mut servers = [server_of_proxies()];
+    let mut late = proxy(&mut servers[0]);
+    servers[0].drain(1_000);
+    servers[0].turn(Some(Duration::ZERO)).expect("the loop runs");
+    late.write_all(b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 443\r\n").expect("it is taken");
+    late.write_all(REQUEST).expect("it is taken");
+    assert_eq!(expect_closes(&mut servers, vec![late])[0].0, 1001);
+}
+
+#[cfg(feature = "proxy")]
+#[test]
+fn a_header_that_never_comes_is_waited_for_no_longer_than_for_anybody() {
+    let mut server = server_of_proxies();
+    let mut late = proxy(&mut server);
+    let start = Instant::now();
+    server.drain(200);
+    while server.turn(None).expect("the loop runs") {}
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    assert_eq!(late.read(&mut [0]).expect("it ends"), 0);
+}
+
+#[cfg(feature = "proxy")]
+#[test]
+fn another_handshake_ms_max_is_for_those_whose_header_is_awaited_too() {
+    let mut server = server_of_proxies();
+    let _late = proxy(&mut server);
+    let limits = sockeye::Limits { handshake_ms_max: 50, ..sockeye::Limits::default() };
+    server.set_limits(limits, sockeye::Keepalive::default()).expect("they make sense");
+    let start = Instant::now();
+    while server.statistics().handshakes.turned_away == 0 {
+        assert!(start.elapsed() < PATIENCE / 4, "it is waited for as long as before");
+        server.turn(Some(PATIENCE / 4)).expect("the loop runs");
+    }
+}

@@ -25,6 +25,8 @@ mod handshake_client;
 mod handshake_server;
 #[path = "rfc6455/http.rs"]
 mod http;
+#[path = "rfc6455/interplay.rs"]
+mod interplay;
 #[path = "rfc6455/limits.rs"]
 mod limits;
 #[path = "rfc6455/panicking.rs"]

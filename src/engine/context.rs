@@ -245,11 +245,11 @@ impl Context<'_> {
         Some(self.core.peers[index].outbox.len() + in_place)
     }
 
-    /// Bytes that were written out of all queues since the start: on a loop with one connection that was dialled, how
+    /// Bytes that were written since the start: on a loop with one connection that was dialled, how
     /// far into its stream the network is.
     #[cfg(feature = "client")]
     pub(crate) fn transmitted_bytes(&self) -> u64 {
-        self.core.transmitted_bytes
+        self.core.statistics.sent.wire_bytes
     }
 
     /// Whether `id` is about to be failed, as one that reads too slowly: nothing is queued for it any more.

@@ -51,8 +51,6 @@ pub(super) struct Core {
     dirty: VecDeque<u32>,
     /// How many of these are written to before [`Core::next_dirty`] says that it is enough.
     round: usize,
-    /// Bytes of all queues that were written; what goes out of the [`Input`] is not among them.
-    pub(super) transmitted_bytes: u64,
     /// So much waits for somebody whose socket was not tried that it is better written before more comes.
     pub(super) pressing: bool,
     /// Where a connection writes what is not worth a way without a copy.
@@ -115,7 +113,6 @@ impl Core {
             admins: 0,
             dirty: VecDeque::new(),
             round: usize::MAX,
-            transmitted_bytes: 0,
             pressing: false,
             doomed: Vec::new(),
             pongs: HashMap::new(),
@@ -142,6 +139,8 @@ impl Core {
             self.is_too_many(id.index);
         } else if self.is_admin(&info) {
             self.admins += 1;
+        } else {
+            self.came_late(id);
         }
         (id, refusal)
     }
@@ -395,7 +394,6 @@ impl Core {
         let soft = self.commons.limits.outbox_bytes_soft as usize;
         let peer = &mut self.peers[index];
         peer.outbox.advance(n, &self.log, &mut self.commons.pool);
-        self.transmitted_bytes += n as u64;
         self.statistics.sent.wire_bytes += n as u64;
         let waits = peer.outbox.len();
         peer.flags.set(flag::BLOCKED, waits > 0);
@@ -428,7 +426,9 @@ impl Core {
     }
 
     fn resume_reading(&mut self, index: u32) {
-        self.commands.push_back(Command::Read(self.peers.id(index)));
+        if !self.peers[index].flags.has(flag::DROPPED) {
+            self.commands.push_back(Command::Read(self.peers.id(index)));
+        }
     }
 
     pub(super) fn pause(&mut self, index: u32) {

@@ -194,7 +194,7 @@ impl Core {
                     leaving.late.push_back(id);
                 } else {
                     leaving.pace.done += 1;
-                    self.commands.push_back(Command::ReadOut(id));
+                    self.read_out(now, id);
                 }
             }
         }
@@ -216,12 +216,31 @@ impl Core {
                 leaving.late.push_back(id);
             } else {
                 leaving.pace.done += 1;
-                self.commands.push_back(Command::ReadOut(id));
+                self.read_out(now, id);
             }
         }
         let is_done = leaving.cursor >= self.peers.end() && leaving.late.is_empty();
         leaving.next = (!is_done).then(|| leaving.pace.next().max(now.tick.after(BATCH_MS)).min(leaving.by));
         self.drain = Drain::Leaving(leaving);
+    }
+
+    /// What it has sent so far is handled, however much it has sent lately.
+    fn read_out(&mut self, now: Now, id: ConnId) {
+        self.peers[id.index].flags.set(flag::LEAVING, true);
+        if self.peers[id.index].flags.replace(flag::THROTTLED, false) {
+            self.read_if_free(now, id.index);
+        }
+        self.commands.push_back(Command::ReadOut(id));
+    }
+
+    /// Somebody came all the same, by a proxy whose header was late: there is a turn for it, too.
+    pub(super) fn came_late(&mut self, id: ConnId) {
+        if let Drain::Leaving(leaving) = &mut self.drain {
+            if id.index < leaving.cursor {
+                leaving.late.push_back(id);
+            }
+            leaving.next.get_or_insert(leaving.by);
+        }
     }
 
     fn is_to_leave(&self, index: u32) -> bool {

@@ -22,8 +22,10 @@ use std::{fmt, io, net::SocketAddr, str::FromStr};
 /// # Panics
 /// A call that panics ends the connection it is about, and no other: it is failed with 1011, behind what it was sent so
 /// far, and `on_close` is told of [`Cause::Panic`], also where it was `on_open` that panicked; a request is answered with
-/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of `on_close`, `on_dial_failed`,
-/// `on_tick` or `on_wake` ends nothing more. The loop lives on; the panic hook has reported it, and `Server::panics` counts it.
+/// 500; what is dialled and not open yet fails with [`DialError::Panic`]. A panic of any call that is
+/// about no connection, or about one that is over, ends nothing more: `on_close`, `on_dial_failed`, `on_refused`,
+/// `on_turned_away`, `on_limits`, `on_tick`, `on_wake`. The loop lives on; the panic hook has reported it, and
+/// `Server::panics` counts it.
 ///
 /// The handler is called again with its fields as the panic left them, for the next event of somebody else. So what it
 /// changes in several steps it does best behind the last one that may panic; a handler that cannot go on ends the process

@@ -131,10 +131,10 @@ impl<H: Handler> Engine<H> {
         self.core.peers.len()
     }
 
-    /// Bytes that were written out of all queues since the start.
+    /// Bytes that were written since the start.
     #[cfg(feature = "client")]
     pub(crate) fn transmitted_bytes(&self) -> u64 {
-        self.core.transmitted_bytes
+        self.core.statistics.sent.wire_bytes
     }
 
     /// Calls of the handler that panicked, each of which ended the connection it was about, if any: see [`Handler`].
@@ -153,7 +153,8 @@ impl<H: Handler> Engine<H> {
     pub fn set_limits(&mut self, now: Now, limits: Limits, keepalive: Keepalive) {
         self.core.set_limits(now, limits, keepalive);
         let limits = self.core.commons.limits;
-        self.act(now, |handler, cx| handler.on_limits(cx, &limits));
+        self.call(now, NOBODY, |handler, cx| handler.on_limits(cx, &limits));
+        self.settle(now);
     }
 
     // ------------------------------------------------------------------ in
@@ -444,6 +445,7 @@ impl<H: Handler> Engine<H> {
         let peer = &self.core.peers[index];
         if let Some(throttle) = &self.core.throttle
             && peer.conn.state() == ConnectionState::Open
+            && !peer.flags.has(flag::LEAVING)
         {
             return limit.min(SPREAD_READ_BYTES_MAX).min(throttle.read_bytes_max());
         }

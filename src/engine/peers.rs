@@ -47,6 +47,8 @@ pub(super) mod flag {
     pub(in super::super) const SPREADS: u16 = 1 << 13;
     /// It has sent more in a second than it may: it is not read for a while.
     pub(in super::super) const THROTTLED: u16 = 1 << 14;
+    /// It is read out and then closed: no limit on what it may send in a second holds that up.
+    pub(in super::super) const LEAVING: u16 = 1 << 15;
 }
 
 /// All peers of an engine.

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 ///
 /// The books balance at any moment: each connection that was accepted is counted in exactly one field of [`Handshakes`],
 /// or its handshake goes on; each that was dialled in exactly one of [`Dials`], or it is under way; and each that was
-/// opened is open, or counted in [`Statistics::closed`] once, under its code and its cause.
+/// opened is open, or counted in [`Statistics::closed`](field@Statistics::closed) once, under its code and its cause.
 ///
 /// ```
 /// use sockeye::{Config, ConnId, Context, Engine, Handler, Message, Now, PeerInfo};
@@ -237,8 +237,8 @@ impl Statistics {
         self.answers.iter().map(|(&status, &count)| (status, count))
     }
 
-    /// Connections that ended, by code and [`Cause::name`]; their sum is [`Statistics::closed`]. All codes that are not
-    /// registered (RFC 6455 §7.4.1 and IANA) are `None`: peers choose among thousands of them.
+    /// Connections that ended, by code and [`Cause::name`]; their sum is [`Statistics::closed`](field@Statistics::closed).
+    /// All codes that are not registered (RFC 6455 §7.4.1 and IANA) are `None`: peers choose among thousands of them.
     pub fn closes(&self) -> impl Iterator<Item = (Option<CloseCode>, &'static str, u64)> {
         self.closes.iter().map(|(&(code, cause), &count)| (code.map(CloseCode::new), cause, count))
     }

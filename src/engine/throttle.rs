@@ -80,7 +80,9 @@ impl Core {
     /// A read of an accepted connection has been handled: it brought `bytes`, and the frames since `before`.
     pub(super) fn charge(&mut self, now: Now, index: u32, bytes: usize, before: Received) {
         let received = self.commons.received;
-        let is_limited = self.peers[index].conn.role() == Role::Server && self.is_open(index);
+        let peer = &self.peers[index];
+        let is_limited =
+            peer.conn.role() == Role::Server && !peer.flags.has(flag::LEAVING) && self.is_open(index);
         let Some(throttle) = self.throttle.as_mut().filter(|_| is_limited) else { return };
         let inflated = received.inflated_bytes.wrapping_sub(before.inflated_bytes);
         throttle.charge(

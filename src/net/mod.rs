@@ -385,6 +385,7 @@ impl<H: Handler> Server<H> {
         resolve(&mut limits, self.descriptors_max);
         (self.closing_ms_max, self.connections_max) = (limits.closing_ms_max, limits.connections_max);
         self.drain_ms = limits.drain_ms;
+        self.arrivals.set_header_ms_max(limits.clamped().handshake_ms_max);
         self.engine.set_limits(self.now, limits, keepalive);
     }
 
@@ -435,7 +436,7 @@ impl<H: Handler> Server<H> {
         self.engine.handler_mut()
     }
 
-    /// Bytes that were written out of all queues since the start.
+    /// Bytes that were written since the start.
     #[cfg(feature = "client")]
     pub(crate) fn transmitted_bytes(&self) -> u64 {
         self.engine.transmitted_bytes()

@@ -36,8 +36,8 @@ const SHORTEST: usize = b"PROXY UNKNOWN\r\n".len();
 pub(super) struct Arrivals {
     places: Vec<Option<Arrival>>,
     free: Vec<usize>,
-    /// Until when each is waited for, by its place and its number; in order of time.
-    deadlines: VecDeque<(Tick, usize, u64)>,
+    /// When each came, by its place and its number; in this order.
+    came: VecDeque<(Tick, usize, u64)>,
     /// That of the next one.
     number: u64,
     header_ms_max: u32,
@@ -53,13 +53,7 @@ struct Arrival {
 
 impl Arrivals {
     pub(super) fn new(header_ms_max: u32) -> Arrivals {
-        Arrivals {
-            places: Vec::new(),
-            free: Vec::new(),
-            deadlines: VecDeque::new(),
-            number: 0,
-            header_ms_max,
-        }
+        Arrivals { places: Vec::new(), free: Vec::new(), came: VecDeque::new(), number: 0, header_ms_max }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,9 +65,14 @@ impl Arrivals {
         *self = Arrivals::new(self.header_ms_max);
     }
 
+    /// Another limit from now on, for those who wait too.
+    pub(super) fn set_header_ms_max(&mut self, header_ms_max: u32) {
+        self.header_ms_max = header_ms_max;
+    }
+
     /// When one of them is waited for no longer, or before.
     pub(super) fn next(&self) -> Option<Tick> {
-        self.deadlines.front().map(|&(at, ..)| at)
+        self.came.front().map(|&(at, ..)| at.after(self.header_ms_max))
     }
 
     /// Lets one wait; gives it back with the reason when it cannot.
@@ -90,7 +89,7 @@ impl Arrivals {
             return Err(TurnedAway::TooMany);
         }
         arrival.number = self.number;
-        self.deadlines.push_back((now.after(self.header_ms_max), place, self.number));
+        self.came.push_back((now, place, self.number));
         self.number += 1;
         self.places[place] = Some(arrival);
         Ok(())
@@ -99,18 +98,18 @@ impl Arrivals {
     fn take(&mut self, place: usize) -> Option<Arrival> {
         let arrival = self.places.get_mut(place)?.take()?;
         self.free.push(place);
-        while let Some(&(_, place, number)) = self.deadlines.front()
+        while let Some(&(_, place, number)) = self.came.front()
             && self.places[place].as_ref().is_none_or(|arrival| arrival.number != number)
         {
-            self.deadlines.pop_front();
+            self.came.pop_front();
         }
         Some(arrival)
     }
 
     /// Takes out one that was waited for long enough.
     fn take_late(&mut self, now: Tick) -> Option<Arrival> {
-        let &(_, place, _) = self.deadlines.front().filter(|&&(at, ..)| at <= now)?;
-        self.take(place)
+        let &(at, place, _) = self.came.front()?;
+        if at.after(self.header_ms_max) > now { None } else { self.take(place) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -42,8 +42,6 @@ struct Shared {
     woken: AtomicBool,
     /// The server is to stop, stops, or has stopped: no further command is taken.
     stop: AtomicBool,
-    /// The server is to drain within so many milliseconds less one; 0: it is not.
-    drain: AtomicU64,
 }
 
 /// A message that owns its payload, to be sent from another thread.
@@ -97,6 +95,8 @@ pub(super) enum RemoteCommand {
     Close(ConnId, CloseCode, String),
     Origins(Vec<String>),
     Limits(Box<(Limits, Keepalive)>),
+    /// Within so many milliseconds.
+    Drain(u32),
 }
 
 /// Why a command was not taken.
@@ -136,7 +136,6 @@ impl Remote {
             waker,
             woken: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            drain: AtomicU64::new(0),
         }))
     }
 
@@ -192,8 +191,19 @@ impl Remote {
     }
 
     /// Leaves new connections to a successor and closes those that are there in turn, as `Server::drain` does; never refused.
+    /// What was queued before is done before.
     pub fn drain(&self, within_ms: u32) {
-        self.0.drain.store(u64::from(within_ms) + 1, Ordering::Release);
+        let mut queue = self.queue();
+        // However often it is said, it takes one place; and more time than before there is never.
+        let queued = queue.iter_mut().find_map(|command| match command {
+            RemoteCommand::Drain(queued_ms) => Some(queued_ms),
+            _ => None,
+        });
+        match queued {
+            Some(queued_ms) => *queued_ms = within_ms.min(*queued_ms),
+            None => queue.push_back(RemoteCommand::Drain(within_ms)),
+        }
+        drop(queue);
         self.wake();
     }
 
@@ -232,11 +242,6 @@ impl Remote {
 
     pub(super) fn has_more(&self) -> bool {
         !self.queue().is_empty()
-    }
-
-    /// Within how many milliseconds to drain, once.
-    pub(super) fn take_drain(&self) -> Option<u32> {
-        self.0.drain.swap(0, Ordering::AcqRel).checked_sub(1).map(|ms| ms as u32)
     }
 
     pub(super) fn is_to_stop(&self) -> bool {

@@ -80,6 +80,7 @@ impl<H: Handler> Server<H> {
         }
         let stop = match self.stop {
             Stop::By(tick) => Some(tick),
+            Stop::Draining { unlisten: None, .. } if self.has_left() => Some(self.now.tick),
             Stop::Draining { unlisten, by } => Some(unlisten.unwrap_or(by)),
             _ => None,
         };
@@ -127,10 +128,7 @@ impl<H: Handler> Server<H> {
                     self.taken_over[number] = ip.is_some_and(socket::is_listened_on);
                 }
                 self.leave(by);
-            } else if unlisten.is_none()
-                && (self.engine.connections() == 0 && self.arrivals.is_empty()
-                    || self.engine.is_drained() && self.reading_out == 0)
-            {
+            } else if unlisten.is_none() && (self.has_left() || by <= self.now.tick && self.is_read_out()) {
                 self.shutdown();
             }
         }
@@ -146,6 +144,15 @@ impl<H: Handler> Server<H> {
             }
         }
         !matches!(self.stop, Stop::Done)
+    }
+
+    /// Whether the drain is over before its time: everybody had a turn, and nobody waits to be let in.
+    fn has_left(&self) -> bool {
+        self.arrivals.is_empty() && (self.engine.connections() == 0 || self.is_read_out())
+    }
+
+    fn is_read_out(&self) -> bool {
+        self.engine.is_drained() && self.reading_out == 0
     }
 
     // ------------------------------------------------------------------ in
@@ -329,8 +336,8 @@ impl<H: Handler> Server<H> {
         if slot.socket.is_none() {
             return self.engine.handle_read_out(self.now, id); // it is being dialled
         }
-        slot.reads_left = READS_OUT_MAX;
-        self.reading_out += 1;
+        let was_reading_out = std::mem::replace(&mut slot.reads_left, READS_OUT_MAX) > 0;
+        self.reading_out += usize::from(!was_reading_out);
         self.resume_later(id);
     }
 
@@ -367,10 +374,14 @@ impl<H: Handler> Server<H> {
                     self.take_limits(limits.0, limits.1);
                     continue;
                 }
+                RemoteCommand::Drain(within_ms) => {
+                    self.drain(within_ms);
+                    continue;
+                }
                 command => command,
             };
             self.engine.act(self.now, |_, cx| match command {
-                RemoteCommand::Limits(_) => {}
+                RemoteCommand::Limits(_) | RemoteCommand::Drain(_) => {}
                 RemoteCommand::Send(id, message) => {
                     cx.send(id, message.as_message());
                 }
@@ -388,9 +399,6 @@ impl<H: Handler> Server<H> {
         self.relieve();
         if remote.has_more() {
             remote.wake();
-        } else if let Some(within_ms) = remote.take_drain() {
-            self.drain(within_ms);
-            remote.wake(); // it may be to stop, too
         } else if remote.is_to_stop() {
             self.shutdown();
         }

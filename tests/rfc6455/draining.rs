@@ -291,3 +291,46 @@ fn a_handler_asks_that_the_server_drain_and_sees_that_it_does() {
     close(&drive.take_bytes(id));
     drive.expect_shut(id);
 }
+
+/// What was sent before the Close is handled; how much of it may be sent in a second is of no interest then.
+#[test]
+fn who_may_not_be_read_for_having_sent_too_much_is_read_out_before_its_close() {
+    for within_ms in [0, 100] {
+        let mut drive = Drive::with(|config| config.limits.messages_per_second_max = 1, echo);
+        let id = drive.open();
+        drive.at(10_000).feed(id, &masked(0x81, b"a")).expect_text(id, "a").expect(id, &bare(0x81, b"a"));
+        assert!(!drive.wants_read(id));
+        drive.arrive(id, &[masked(0x81, b"b"), masked(0x81, b"c")].concat()).expect_silence(id);
+        drive.drain(within_ms, false).at(10_050).expect_text(id, "b").expect_text(id, "c");
+        let bytes = drive.take_bytes(id);
+        let (echoes, rest) = bytes.split_at(6);
+        assert_eq!(echoes, [bare(0x81, b"b"), bare(0x81, b"c")].concat());
+        assert_eq!(close(rest).0, 1001);
+        assert!(drive.is_drained());
+    }
+}
+
+#[test]
+fn who_comes_when_all_had_their_turn_has_until_time_is_up() {
+    let mut drive = Drive::new(echo);
+    let id = drive.open();
+    drive.drain(1_000, true).at(500);
+    close(&drive.take_bytes(id));
+    assert!(drive.is_drained());
+    let late = drive.open();
+    assert!(!drive.is_drained());
+    drive.feed(late, &masked(0x81, b"a")).expect_text(late, "a").expect(late, &bare(0x81, b"a"));
+    drive.at(999).expect_silence(late).at(1_000);
+    assert_eq!(close(&drive.take_bytes(late)).0, 1012);
+    assert!(drive.is_drained());
+}
+
+/// Its socket takes all that waits when both have said Close: it is closed, and not to be read once more.
+#[test]
+fn a_slow_reader_that_takes_the_last_of_it_when_the_server_stops_is_dropped() {
+    let mut drive = Drive::with(|config| config.limits.outbox_bytes_soft = 8, echo);
+    let id = drive.open();
+    drive.block(id).feed(id, &masked(0x81, b"more than the soft mark")).take_seen();
+    drive.shutdown().feed(id, &masked(0x88, b"\x03\xe9")).expect_close(id, 1001, "", Cause::Local);
+    drive.take(id, usize::MAX).expect_gone(id).take_bytes(id);
+}

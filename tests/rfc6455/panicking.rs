@@ -3,9 +3,12 @@
 use crate::duo::{
     REQUEST, RESPONSE, bare, close_body,
     drive::{Drive, On, Seen, echo},
-    masked,
+    entropy, masked,
 };
-use sockeye::{Answer, Cause, CloseCode, ConnId, Context, Dial, DialError, Message, Upgrade};
+use sockeye::{
+    Answer, Cause, CloseCode, Config, ConnId, Context, Dial, DialError, Engine, Handler, Keepalive, Limits,
+    Message, Now, PeerInfo, Refused, TurnedAway, Upgrade,
+};
 
 const REASON: &str = "internal error";
 
@@ -162,6 +165,41 @@ fn a_panic_of_on_tick_ends_nobody() {
         drive.at(second * 1_000).expect_tick().expect_alive(id);
         assert_eq!(drive.panics(), second);
     }
+}
+
+/// Panics whenever it is told of something that is about no connection.
+struct Jumpy;
+
+impl Handler for Jumpy {
+    fn on_message(&mut self, _: &mut Context<'_>, _: ConnId, _: Message<'_>) {}
+    fn on_refused(&mut self, _: &mut Context<'_>, _: ConnId, _: &Refused<'_>) {
+        panic!("as it always does");
+    }
+    fn on_turned_away(&mut self, _: &mut Context<'_>, _: &PeerInfo, _: TurnedAway) {
+        panic!("as it always does");
+    }
+    fn on_limits(&mut self, _: &mut Context<'_>, _: &Limits) {
+        panic!("as it always does");
+    }
+    fn on_wake(&mut self, _: &mut Context<'_>) {
+        panic!("as it always does");
+    }
+}
+
+#[test]
+fn a_panic_that_is_about_no_connection_ends_nobody() {
+    let (now, info) = (Now::default(), PeerInfo { address: None, listener: 0 });
+    let mut engine = Engine::new(&Config::default(), Jumpy, entropy);
+    let id = engine.handle_accept(now, info);
+    engine.handle_wake(now);
+    assert_eq!(engine.panics(), 1);
+    engine.handle_turned_away(now, &info, TurnedAway::Late);
+    assert_eq!(engine.panics(), 2);
+    engine.set_limits(now, Limits { connections_max: 1, ..Limits::default() }, Keepalive::default());
+    assert_eq!(engine.panics(), 3);
+    engine.handle_accept(now, info); // one too many, now
+    assert_eq!((engine.panics(), engine.statistics().handshakes.refused), (4, 1));
+    assert_eq!((engine.id_at(0), engine.poll_command()), (Some(id), None));
 }
 
 #[test]
