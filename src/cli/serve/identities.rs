@@ -1,4 +1,4 @@
-//! Who a token is, as the flags have it: users in a file, which is read again when asked, and signed tokens.
+//! Who a token is, as the flags have it: users in a file, and signed tokens. The files of both are read again when asked.
 
 use super::{arguments::IdentityArguments, logging::Voice};
 use log::Level;
@@ -18,9 +18,15 @@ use std::{
 /// The binary's part of the hub.
 pub(super) struct Identities {
     users: Users,
-    /// Read again by the thread that waits for signals: taken over at the next look-up, so that nothing is locked.
-    updates: Receiver<Users>,
     jwt: Option<Jwt>,
+    /// Read again by the thread that waits for signals: taken over at the next look-up, so that nothing is locked.
+    updates: Receiver<Update>,
+}
+
+/// What was read again.
+enum Update {
+    Users(Users),
+    Jwt(Option<Jwt>),
 }
 
 impl Identities {
@@ -29,15 +35,19 @@ impl Identities {
         let (sender, updates) = mpsc::channel();
         let users = arguments.users.as_deref().map(read_users).transpose()?;
         let count = users.as_ref().map_or(0, Users::len);
-        let reread = Reread { path: arguments.users.clone(), count, sender };
+        let reread =
+            Reread { path: arguments.users.clone(), has_key: arguments.jwt_alg.is_some(), count, sender };
         Ok((Identities { users: users.unwrap_or_default(), updates, jwt: jwt(arguments)? }, reread))
     }
 }
 
 impl Application for Identities {
     fn authenticate(&mut self, now: Now, token: &str) -> Option<Identity> {
-        while let Ok(users) = self.updates.try_recv() {
-            self.users = users;
+        while let Ok(update) = self.updates.try_recv() {
+            match update {
+                Update::Users(users) => self.users = users,
+                Update::Jwt(jwt) => self.jwt = jwt,
+            }
         }
         if let Some(user) = self.users.find(token) {
             return Some(user.clone());
@@ -47,19 +57,20 @@ impl Application for Identities {
     }
 }
 
-/// Reads the users again.
+/// Reads the users, and the key of signed tokens, again.
 #[derive(Clone)]
 pub(super) struct Reread {
     path: Option<PathBuf>,
+    has_key: bool,
     /// How many there were at start.
     count: usize,
-    sender: Sender<Users>,
+    sender: Sender<Update>,
 }
 
 impl Reread {
-    /// Whether there is a file of them.
+    /// Whether there is a file to be read again.
     pub(super) fn has_file(&self) -> bool {
-        self.path.is_some()
+        self.path.is_some() || self.has_key
     }
 
     /// Says how many users there are at start.
@@ -69,14 +80,45 @@ impl Reread {
         }
     }
 
-    /// Reads them from this file, and has them taken over if nothing is wrong with them; without a file there are none.
-    pub(super) fn read(&mut self, path: Option<PathBuf>, voice: Voice) {
+    /// Reads what these flags name, and has it taken over if nothing is wrong with it.
+    pub(super) fn read(&mut self, arguments: &IdentityArguments, voice: Voice) {
+        if self.path.is_some() || arguments.users.is_some() {
+            self.read_users(arguments.users.clone(), voice);
+        }
+        if self.has_key || arguments.jwt_alg.is_some() {
+            self.read_key(arguments, voice);
+        }
+    }
+
+    fn read_key(&mut self, arguments: &IdentityArguments, voice: Voice) {
+        match jwt(arguments) {
+            Ok(jwt) => {
+                self.has_key = jwt.is_some();
+                let message = match &jwt {
+                    Some(_) => "key of signed tokens read again",
+                    None => "no key of signed tokens any more",
+                };
+                // There is nobody to take it when the server has ended, and nobody to ask for it.
+                let _ = self.sender.send(Update::Jwt(jwt));
+                voice.say(Level::Info, format_args!("sockeye: {message}"), message, &[]);
+            }
+            Err(error) => voice.say(
+                Level::Error,
+                format_args!("sockeye: {error}; the key of signed tokens stays as it was"),
+                "key of signed tokens not read again: it stays as it was",
+                &[("error", error.as_str().into())],
+            ),
+        }
+    }
+
+    /// Without a file there are none.
+    fn read_users(&mut self, path: Option<PathBuf>, voice: Voice) {
         let users = path.as_deref().map(read_users).transpose();
         match users.map(Option::unwrap_or_default) {
             Ok(users) => {
                 let count = users.len();
                 // There is nobody to take them when the server has ended, and nobody to ask for them.
-                let _ = self.sender.send(users);
+                let _ = self.sender.send(Update::Users(users));
                 match &path {
                     Some(path) => tell_count(voice, "users read again", count, path),
                     None => voice.say(
