@@ -209,7 +209,10 @@ fn who_is_not_let_in_is_in_the_log_whoever_refused_it() {
     let foreign = request("/echo?a", "Origin: https://b\r\n");
     let record = refusal_of(&mut serving, address, foreign.as_bytes(), refused);
     assert_eq!((&record["status"], &record["path"]), (&403.into(), &"/echo".into()));
-    assert_eq!(record["reason"], "pages of this origin may not connect");
+    assert_eq!(
+        record["reason"],
+        "pages of this origin may not connect: the server's list of origins does not name it"
+    );
     let record = refusal_of(&mut serving, address, request("/elsewhere", "").as_bytes(), refused);
     assert_eq!((&record["status"], &record["path"]), (&404.into(), &"/elsewhere".into()));
     let record = refusal_of(&mut serving, address, b"\x1b[2J\r\n\r\n", refused);
