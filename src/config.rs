@@ -21,7 +21,8 @@ pub struct Config {
     /// Which of `listen`, from 0, is for those who look after the server and for nobody else. Default none.
     ///
     /// Its connections, of which there may be 16 at a time, count neither in `Limits::connections_max` nor in those of an
-    /// address: whoever is to help a server that is full can connect. It is open while the server drains, unless its
+    /// address: whoever is to help a server that is full can connect, and for one more the oldest of them is dropped, so
+    /// that nobody can keep others away by staying. It is open while the server drains, unless its
     /// address is shared (`reuse_port`), for then a successor answers there.
     pub admin_listener: Option<u16>,
     /// Share TCP addresses with other processes of the same user that do so too (`SO_REUSEPORT`). Default false.

@@ -46,8 +46,8 @@ pub(super) struct Core {
     pub(super) refused: usize,
     /// Whose connections are beside the limits.
     admin_listener: Option<u16>,
-    /// How many of these there are.
-    admins: usize,
+    /// Which these are, in the order in which they came.
+    admins: VecDeque<u32>,
     dirty: VecDeque<u32>,
     /// How many of these are written to before [`Core::next_dirty`] says that it is enough.
     round: usize,
@@ -110,7 +110,7 @@ impl Core {
             drain: Drain::No,
             refused: 0,
             admin_listener: config.admin_listener,
-            admins: 0,
+            admins: VecDeque::new(),
             dirty: VecDeque::new(),
             round: usize::MAX,
             pressing: false,
@@ -138,7 +138,7 @@ impl Core {
         if refusal.is_some() {
             self.is_too_many(id.index);
         } else if self.is_admin(&info) {
-            self.admins += 1;
+            self.admins.push_back(id.index);
         } else {
             self.came_late(id);
         }
@@ -156,8 +156,7 @@ impl Core {
         if self.stopping {
             Some(Refusal::Unavailable("the server is stopping"))
         } else if self.is_admin(info) {
-            let is_full = self.admins >= ADMINS_MAX;
-            is_full.then_some(Refusal::Unavailable("as many administer the server as may"))
+            None // whoever was there longest has made room
         } else if self.is_full() {
             Some(Refusal::Unavailable("the server has as many connections as it may have"))
         } else {
@@ -178,8 +177,20 @@ impl Core {
     pub(super) fn connections_left(&self) -> u32 {
         match self.commons.limits.connections_max {
             0 => u32::MAX,
-            limit => limit.saturating_sub((self.peers.len() - self.refused - self.admins) as u32),
+            limit => limit.saturating_sub((self.peers.len() - self.refused - self.admins.len()) as u32),
         }
+    }
+
+    /// Who has to make room for one more administrator: whoever is there longest. A probe or a call takes a moment, and who
+    /// came only to take the place of others is not to keep them away.
+    pub(super) fn oldest_admin(&self, info: &PeerInfo) -> Option<ConnId> {
+        let is_full = self.is_admin(info) && self.admins.len() >= ADMINS_MAX;
+        self.admins.front().filter(|_| is_full).map(|&index| self.peers.id(index))
+    }
+
+    /// The one there longest is on its way out.
+    pub(super) fn admins_make_room(&mut self) {
+        self.admins.pop_front();
     }
 
     /// Whether it came by the listener of those who look after the server.
@@ -314,7 +325,7 @@ impl Core {
         if self.peers[index].flags.has(flag::REFUSED) {
             self.refused -= 1;
         } else if self.is_admin(&self.peers.info(index)) {
-            self.admins -= 1;
+            self.admins.retain(|&admin| admin != index);
         } else if self.peers[index].conn.role() == Role::Server {
             self.addresses.leave(&self.peers.info(index));
         }
@@ -580,11 +591,15 @@ mod tests {
         let admins: Vec<_> =
             (0..ADMINS_MAX as u16).map(|port| accept(1, &format!("10.0.0.1:{port}"))).collect();
         assert!(admins.iter().all(|(_, is_refused, left)| (*is_refused, *left) == (false, 0)));
-        assert!(accept(1, "10.0.0.1:99").1);
-        engine.handle_lost(now, admins[0].0, crate::engine::Lost::Eof);
-        while engine.poll_command().is_some() {}
-        let info = PeerInfo { address: None, listener: 1 };
-        engine.handle_accept(now, info);
-        assert!(engine.poll_transmit().is_none(), "one has left");
+        for (oldest, ..) in &admins[..2] {
+            let info = PeerInfo { address: None, listener: 1 };
+            engine.handle_accept(now, info);
+            assert!(engine.poll_transmit().is_none(), "it is let in");
+            assert_eq!(engine.poll_command(), Some(crate::engine::Command::Close(*oldest)));
+        }
+        assert_eq!(
+            (engine.statistics().handshakes.lost, engine.statistics().now.connections),
+            (2, 2 + 2 + 16)
+        );
     }
 }

@@ -161,6 +161,10 @@ impl<H: Handler> Engine<H> {
 
     /// A connection was accepted. One too many is answered with 503 and closed: write that out before accepting more.
     pub fn handle_accept(&mut self, now: Now, info: PeerInfo) -> ConnId {
+        if let Some(oldest) = self.core.oldest_admin(&info) {
+            self.lose(now, oldest.index, Lost::NoAnswer);
+            self.core.admins_make_room();
+        }
         let (id, refusal) = self.core.accept(now, info);
         self.admitted(now, id, refusal)
     }

@@ -37,6 +37,8 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     /// How many questions the application was asked that it might answer later.
     pub(super) tickets: u64,
+    /// Bytes of all messages that wait behind an answer.
+    pub(super) held_bytes: usize,
     /// What is left to be done when the application has returned.
     pub(super) after: VecDeque<After>,
     /// When the first connection came, in milliseconds since 1970.
@@ -161,6 +163,7 @@ impl Core {
             names: Names::default(),
             counters: Counters::default(),
             tickets: 0,
+            held_bytes: 0,
             after: VecDeque::new(),
             started_at: None,
             out: String::new(),
@@ -205,7 +208,10 @@ impl Core {
     /// The connection is over.
     pub(super) fn forget(&mut self, id: ConnId) -> Option<Box<Client>> {
         *self.speaks.get_mut(id.index())? = None;
-        self.clients[id.index()].take()
+        let client = self.clients[id.index()].take();
+        let waiting = client.as_ref().and_then(|client| client.waiting.as_ref());
+        self.held_bytes -= waiting.map_or(0, |waiting| waiting.held_bytes());
+        client
     }
 
     #[inline]

@@ -122,6 +122,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Bytes of what waits.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
     /// For one answer.
     pub(super) fn of(ticket: Ticket, owed: Owed) -> Box<Waiting> {
         Box::new(Waiting { owed: vec![(ticket.number, owed)], ..Waiting::default() })
@@ -218,6 +223,7 @@ impl<A: Application> Hub<A> {
                 return;
             };
             waiting.held_bytes -= held.bytes();
+            self.core.held_bytes -= held.bytes();
             let message = match &held.text {
                 Ok(text) => Message::Text(text),
                 Err(bytes) => Message::Binary(bytes),
@@ -299,13 +305,20 @@ impl Core {
         is_next: bool,
     ) {
         let limit = self.limits.json_message_bytes_max as usize;
+        let budget = cx.limits().buffered_bytes_max;
+        let others = cx.held_bytes() + self.held_bytes as u64;
         let Some(waiting) = self.waiting(id) else { return };
         let text = match message {
             Message::Text(text) => Ok(text.into()),
             Message::Binary(bytes) => Err(bytes.into()),
         };
         let held = Held { text, done };
-        let bytes = waiting.held_bytes + held.bytes();
+        let bytes = held.bytes();
+        // What was sent as a few compressed bytes may be held as millions.
+        if !is_next && budget > 0 && others + bytes as u64 > budget {
+            cx.close(id, CloseCode::TRY_AGAIN, "too much waits for the application (buffered_bytes_max)");
+            return;
+        }
         // The last one may be as large as it is: it has been accepted, and nothing more is read.
         if !is_next && waiting.held_bytes > limit {
             cx.close(
@@ -315,8 +328,13 @@ impl Core {
             );
             return;
         }
-        waiting.held_bytes = bytes;
-        if is_next { waiting.held.push_front(held) } else { waiting.held.push_back(held) }
+        waiting.held_bytes += bytes;
+        if is_next {
+            waiting.held.push_front(held)
+        } else {
+            waiting.held.push_back(held)
+        }
+        self.held_bytes += bytes;
     }
 
     fn answer_late(&mut self, cx: &mut Context<'_>, ticket: Ticket, answer: Late) -> bool {

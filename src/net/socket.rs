@@ -189,6 +189,8 @@ pub enum ListeningSocket {
     Unix(std::os::unix::net::UnixListener),
     /// TCP, on which TLS is spoken: `Server::bind_tls_with`.
     Tls(std::net::TcpListener),
+    /// One of those, on which each connection begins with a header of the PROXY protocol: `Listen::Proxied`.
+    Proxied(Box<ListeningSocket>),
 }
 
 fn adopt_tcp(listener: std::net::TcpListener) -> io::Result<TcpListener> {
@@ -251,6 +253,13 @@ impl Listener {
                     listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
                 let adopt = || adopt_tcp(listener);
                 Listener::under_tls(&format!("tls:{address}"), Holder::Passed, tls, adopt)
+            }
+            ListeningSocket::Proxied(inner) => {
+                let inner = Listener::adopt(*inner, tls)?;
+                match cfg!(feature = "proxy") {
+                    true => Ok(Listener::OfProxies(Box::new(inner))),
+                    false => Err(Error::NoProxy { address: format!("proxy:{}", inner.local()) }),
+                }
             }
             ListeningSocket::Unix(listener) => {
                 listener.set_nonblocking(true).map_err(Error::Loop)?;

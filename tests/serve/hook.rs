@@ -317,12 +317,17 @@ fn a_question_is_signed_with_the_secret_which_is_shown_nowhere() {
     for (flags, variables) in
         [(vec!["--hook-secret", "shown"], vec![]), (vec![], vec![("SOCKEYE_HOOK__HOOK_SECRET", "shown")])]
     {
-        let mut command =
-            sockeye(&[&["serve", "--print-config", "--hook-url", "http://a/"][..], &flags].concat());
+        let mut command = sockeye(
+            &[&["serve", "--print-config", "--hook-url", "http://a/?key=in-the-query"][..], &flags].concat(),
+        );
         command.envs(variables);
         let output = crate::tool::finish(command.spawn().expect("the binary starts"));
         let listing = String::from_utf8_lossy(&output.stdout);
         assert!(listing.contains("#hook_secret = \"********\"") && !listing.contains("shown\""), "{listing}");
+        assert!(
+            listing.contains("hook_url = \"http://a/\"") && !listing.contains("in-the-query"),
+            "{listing}"
+        );
     }
 }
 

@@ -254,6 +254,22 @@ fn signed_tokens_are_known_beside_the_users_of_a_file() {
 }
 
 #[test]
+fn the_key_of_signed_tokens_is_read_again_on_sighup_and_a_bad_one_is_not_taken() {
+    let key = File::new("jwt-rotated", "another secret, which is long enough as well");
+    let mut serving = Serving::spawn(serve(&["--jwt-alg", "HS256", "--jwt-secret-file", key.path()]));
+    let address = serving.listening_ip();
+    let token = sign(Algorithm::HS256, &json!({"sub": "9", "exp": in_an_hour()}));
+    let is_known = || Page::open(address, "/actions").is_known(&token);
+    assert!(!is_known());
+    for (secret, said) in [(SECRET, "key of signed tokens read again"), ("short", "stays as it was")] {
+        std::fs::write(key.path(), secret).expect("it can be written");
+        signal("HUP", serving.child.id());
+        serving.line_with(said);
+        assert!(is_known(), "{secret}");
+    }
+}
+
+#[test]
 fn a_public_key_checks_what_its_other_half_signed() {
     let key = File::new("jwt-public", ED25519_PUBLIC);
     let mut serving = Serving::spawn(serve(&["--jwt-alg", "EdDSA", "--jwt-public-key-file", key.path()]));

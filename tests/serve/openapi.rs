@@ -206,7 +206,12 @@ fn the_api_is_as_it_is_described() {
     assert_eq!(calls.len(), 9, "{calls:?}");
     let off = Administered::start_without_token();
     for (method, path) in &calls {
-        description.expect(method, path, 429, &other.ask(method, path, ""));
+        description.expect(
+            method,
+            path,
+            429,
+            &other.ask_with(method, path, "Authorization: Bearer no\r\n", ""),
+        );
         description.expect(method, path, 403, &off.ask(method, path, ""));
     }
 

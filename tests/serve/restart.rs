@@ -270,6 +270,29 @@ fn tls_is_spoken_on_a_socket_that_is_passed_and_outlives_the_process() {
 }
 
 #[test]
+fn proxies_come_by_a_socket_that_is_passed() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = socket.local_addr().expect("it is bound");
+    for listen in ["proxy:fd:web=echo", "proxy:systemd=echo"] {
+        let socket = socket.try_clone().expect("there are descriptors");
+        let trust = ["--trusted-proxies", "127.0.0.1", "--log", "text"];
+        let mut serving = passed(socket, &[&["--listen", listen], &trust[..]].concat());
+        assert_eq!(serving.listening(), format!("proxy:{address}"));
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"PROXY TCP4 192.0.2.1 10.0.0.1 4660 80\r\n").expect("it is taken");
+        exchange(stream).expect("it is served");
+        serving.line_with("192.0.2.1:4660");
+        signal("TERM", serving.child.id());
+        assert_eq!(serving.exit_code(), Some(0));
+    }
+    let mut serving = passed(socket, &["--listen", "proxy:fd:web"]);
+    serving.line_with("--trusted-proxies");
+    assert_eq!(serving.exit_code(), Some(2));
+    expect_usage(&["serve", "--listen", "proxy:tls:fd:web"], &["tls:fd:web", "--tls-cert"]);
+    expect_usage(&["serve", "--listen", "proxy:proxy:fd:web"], &["--listen"]);
+}
+
+#[test]
 fn the_file_of_a_unix_socket_that_is_passed_stays() {
     let path = std::env::temp_dir().join(format!("sockeye-passed-{}.sock", id()));
     let _ = std::fs::remove_file(&path);

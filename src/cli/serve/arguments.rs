@@ -7,7 +7,7 @@ use super::{
     logging::Format,
     operator::Public,
     secrets::Hidden,
-    supervisor::Passed,
+    supervisor::{Passed, Wrapping},
     tls::TlsArguments,
     zone::Zone,
 };
@@ -30,7 +30,7 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:4863";
                         (/actions, /chat, /room/NAME ...), a host echo.* or a subprotocol chooses before the listener's.\n\n\
                         SIGINT or SIGTERM: stop accepting, close every connection in turn within --drain-ms, with 1001, or \
                         1012 where a successor has the address (--reuse-port) or the socket (systemd), exit 0 when all have \
-                        answered or 5 s more have passed; a second signal exits at once. SIGHUP: read --config, --users, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
+                        answered or 5 s more have passed; a second signal exits at once. SIGHUP: read --config, --users, the keys of --jwt-alg, --tls-cert, --tls-key and --tls-client-ca again.\n\n\
                         Exit codes: 0 ended as asked, 1 failed while running, 2 arguments make no sense, 69 cannot listen \
                         there.")]
 pub(in crate::cli) struct Arguments {
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Arguments {
     /// that proxy: for proxies that speak the PROXY protocol (proxy:tls:HOST:PORT, see --trusted-proxies), and after = the
     /// dialect spoken there (actions, envelope, chat, room, echo or auto; auto if none is given). Port 0 asks for a free
     /// one. systemd: all sockets that systemd passes (LISTEN_FDS); fd:NAME: those of this FileDescriptorName=; both
-    /// with tls: in front for TLS. May be given several times.
+    /// with tls: and proxy: in front as well. May be given several times.
     #[arg(long, value_name = "ADDR[=DIALECT]", default_value = DEFAULT_LISTEN)]
     listen: Vec<Address>,
 
@@ -193,7 +193,8 @@ pub(super) struct IdentityArguments {
     /// Users and their tokens, in TOML: [[user]] with token, id, name and group. Read again on SIGHUP.
     #[arg(long, value_name = "FILE")]
     pub(super) users: Option<PathBuf>,
-    /// Accept signed tokens (JWT) of this algorithm: HS256, EdDSA, RS256 or ES256.
+    /// Accept signed tokens (JWT) of this algorithm: HS256, EdDSA, RS256 or ES256. The file of its key is read again on
+    /// SIGHUP.
     #[arg(long, value_name = "ALG")]
     pub(super) jwt_alg: Option<JwtAlgorithm>,
     /// The secret of HS256, of at least 32 bytes; one line end at its end is no part of it.
@@ -308,10 +309,7 @@ impl Arguments {
             .find(|listen| of_proxies(&listen.place))
             .and_then(|listen| listen.place.address())
         {
-            Some(address) if self.trusted_proxies.is_empty() => Err(format!(
-                "--listen {address}: give --trusted-proxies too, the networks that the proxies come from, or nobody may \
-                 connect"
-            )),
+            Some(address) if self.trusted_proxies.is_empty() => Err(nobody_may_connect(&address)),
             _ => Ok(()),
         }
     }
@@ -349,8 +347,15 @@ impl Arguments {
         }
         let mut passed = Passed::from_environment();
         let mut sockets = Vec::new();
-        for ((name, under_tls), dialect) in wanted {
-            sockets.extend(passed.take(name, under_tls)?.into_iter().map(|socket| (socket, dialect)));
+        for ((name, wrapping), dialect) in wanted {
+            sockets.extend(passed.take(name, wrapping)?.into_iter().map(|socket| (socket, dialect)));
+        }
+        let of_proxies = |socket: &ListeningSocket| match socket {
+            ListeningSocket::Proxied(inner) => !matches!(**inner, ListeningSocket::Unix(_)),
+            _ => false,
+        };
+        if self.trusted_proxies.is_empty() && sockets.iter().any(|(socket, _)| of_proxies(socket)) {
+            return Err(nobody_may_connect("a socket that was passed, with proxy:"));
         }
         Ok(sockets)
     }
@@ -362,9 +367,9 @@ impl Arguments {
                 let inner = address.strip_prefix("proxy:").unwrap_or(address);
                 inner.starts_with("tls:").then(|| address.clone())
             }
-            Place::Passed { name, under_tls } => {
+            Place::Passed { name, wrapping } => {
                 let place = name.as_ref().map_or_else(|| "systemd".to_owned(), |name| format!("fd:{name}"));
-                under_tls.then(|| format!("tls:{place}"))
+                wrapping.under_tls.then(|| format!("tls:{place}"))
             }
         });
         under_tls.chain(self.admin.clone().filter(|admin| admin.starts_with("tls:"))).collect()
@@ -373,6 +378,13 @@ impl Arguments {
     pub(super) fn serves_pages(&self) -> bool {
         !self.no_pages
     }
+}
+
+/// Why an address that is for proxies is of no use.
+fn nobody_may_connect(address: &str) -> String {
+    format!(
+        "--listen {address}: give --trusted-proxies too, the networks that the proxies come from, or nobody may connect"
+    )
 }
 
 /// As it stands in `Config::listen`: no socket that was passed, no dialect.
@@ -397,8 +409,8 @@ struct Address {
 enum Place {
     /// An address to be bound.
     Bind(String),
-    /// Sockets that were passed: those of this name, or all others; and whether TLS is spoken there.
-    Passed { name: Option<String>, under_tls: bool },
+    /// Sockets that were passed: those of this name, or all others; and what comes there in front of HTTP.
+    Passed { name: Option<String>, wrapping: Wrapping },
 }
 
 impl Place {
@@ -411,10 +423,10 @@ impl Place {
 }
 
 impl Address {
-    /// The name of the sockets that are to be passed, if it has one, and whether TLS is spoken there.
-    fn passed(&self) -> Option<(Option<&str>, bool)> {
+    /// The name of the sockets that are to be passed, if it has one, and what comes there in front of HTTP.
+    fn passed(&self) -> Option<(Option<&str>, Wrapping)> {
         match &self.place {
-            Place::Passed { name, under_tls } => Some((name.as_deref(), *under_tls)),
+            Place::Passed { name, wrapping } => Some((name.as_deref(), *wrapping)),
             Place::Bind(_) => None,
         }
     }
@@ -429,12 +441,15 @@ impl FromStr for Address {
             "auto" => None,
             name => Some(name.parse().map_err(|error| format!("'{name}' is no dialect: {error}"))?),
         };
-        let (under_tls, passed) =
-            address.strip_prefix("tls:").map_or((false, address), |passed| (true, passed));
+        let without =
+            |text, prefix| str::strip_prefix(text, prefix).map_or((false, text), |rest| (true, rest));
+        let (of_proxies, passed) = without(address, "proxy:");
+        let (under_tls, passed) = without(passed, "tls:");
+        let wrapping = Wrapping { of_proxies, under_tls };
         let place = match passed.strip_prefix("fd:") {
             Some("") => return Err("fd: is followed by a name".to_owned()),
-            Some(name) => Place::Passed { name: Some(name.to_owned()), under_tls },
-            None if passed == "systemd" => Place::Passed { name: None, under_tls },
+            Some(name) => Place::Passed { name: Some(name.to_owned()), wrapping },
+            None if passed == "systemd" => Place::Passed { name: None, wrapping },
             None => {
                 address.parse::<Listen>().map_err(|error| error.to_string())?;
                 Place::Bind(address.to_owned())

@@ -1,4 +1,4 @@
-//! Who a token is, as the flags have it: users in a file, which is read again when asked, and signed tokens.
+//! Who a token is, as the flags have it: users in a file, and signed tokens. The files of both are read again when asked.
 
 use super::{arguments::IdentityArguments, logging::Voice};
 use log::Level;
@@ -12,19 +12,32 @@ use sockeye::{
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// The binary's part of the hub.
 pub(super) struct Identities {
     users: Users,
-    update: Update,
     jwt: Option<Jwt>,
+    update: Update,
 }
 
-/// Users that were read again, by the thread that waits for signals: taken over at the next look-up. Only the latest wait,
-/// however often they are read while nobody says a token.
-type Update = Arc<Mutex<Option<Users>>>;
+/// What was read again, by the thread that waits for signals: taken over at the next look-up. Only the latest waits, however
+/// often it is read while nobody says a token.
+#[derive(Clone, Default)]
+struct Update(Arc<Mutex<Latest>>);
+
+#[derive(Default)]
+struct Latest {
+    users: Option<Users>,
+    jwt: Option<Option<Jwt>>,
+}
+
+impl Update {
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Identities {
     /// What the flags say, and what reads the users again.
@@ -32,16 +45,24 @@ impl Identities {
         let update = Update::default();
         let users = arguments.users.as_deref().map(read_users).transpose()?;
         let count = users.as_ref().map_or(0, Users::len);
-        let reread = Reread { path: arguments.users.clone(), count, update: Arc::clone(&update) };
+        let reread = Reread {
+            path: arguments.users.clone(),
+            has_key: arguments.jwt_alg.is_some(),
+            count,
+            update: update.clone(),
+        };
         Ok((Identities { users: users.unwrap_or_default(), update, jwt: jwt(arguments)? }, reread))
     }
 }
 
 impl Application for Identities {
     fn authenticate(&mut self, now: Now, token: &str) -> Option<Identity> {
-        let update = self.update.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(users) = update {
+        let Latest { users, jwt } = std::mem::take(&mut *self.update.latest());
+        if let Some(users) = users {
             self.users = users;
+        }
+        if let Some(jwt) = jwt {
+            self.jwt = jwt;
         }
         if let Some(user) = self.users.find(token) {
             return Some(user.clone());
@@ -51,19 +72,20 @@ impl Application for Identities {
     }
 }
 
-/// Reads the users again.
+/// Reads the users, and the key of signed tokens, again.
 #[derive(Clone)]
 pub(super) struct Reread {
     path: Option<PathBuf>,
+    has_key: bool,
     /// How many there were at start.
     count: usize,
     update: Update,
 }
 
 impl Reread {
-    /// Whether there is a file of them.
+    /// Whether there is a file to be read again.
     pub(super) fn has_file(&self) -> bool {
-        self.path.is_some()
+        self.path.is_some() || self.has_key
     }
 
     /// Says how many users there are at start.
@@ -73,13 +95,43 @@ impl Reread {
         }
     }
 
-    /// Reads them from this file, and has them taken over if nothing is wrong with them; without a file there are none.
-    pub(super) fn read(&mut self, path: Option<PathBuf>, voice: Voice) {
+    /// Reads what these flags name, and has it taken over if nothing is wrong with it.
+    pub(super) fn read(&mut self, arguments: &IdentityArguments, voice: Voice) {
+        if self.path.is_some() || arguments.users.is_some() {
+            self.read_users(arguments.users.clone(), voice);
+        }
+        if self.has_key || arguments.jwt_alg.is_some() {
+            self.read_key(arguments, voice);
+        }
+    }
+
+    fn read_key(&mut self, arguments: &IdentityArguments, voice: Voice) {
+        match jwt(arguments) {
+            Ok(jwt) => {
+                self.has_key = jwt.is_some();
+                let message = match &jwt {
+                    Some(_) => "key of signed tokens read again",
+                    None => "no key of signed tokens any more",
+                };
+                self.update.latest().jwt = Some(jwt);
+                voice.say(Level::Info, format_args!("sockeye: {message}"), message, &[]);
+            }
+            Err(error) => voice.say(
+                Level::Error,
+                format_args!("sockeye: {error}; the key of signed tokens stays as it was"),
+                "key of signed tokens not read again: it stays as it was",
+                &[("error", error.as_str().into())],
+            ),
+        }
+    }
+
+    /// Without a file there are none.
+    fn read_users(&mut self, path: Option<PathBuf>, voice: Voice) {
         let users = path.as_deref().map(read_users).transpose();
         match users.map(Option::unwrap_or_default) {
             Ok(users) => {
                 let count = users.len();
-                *self.update.lock().unwrap_or_else(PoisonError::into_inner) = Some(users);
+                self.update.latest().users = Some(users);
                 match &path {
                     Some(path) => tell_count(voice, "users read again", count, path),
                     None => voice.say(
@@ -153,16 +205,16 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sockeye-users-read-again-{}", std::process::id()));
         let voice = Voice::new(None, LevelFilter::Off).unwrap();
         let update = Update::default();
-        let mut identities = Identities { users: Users::default(), update: Arc::clone(&update), jwt: None };
-        let mut reread = Reread { path: None, count: 0, update: Arc::clone(&update) };
+        let mut identities = Identities { users: Users::default(), update: update.clone(), jwt: None };
+        let mut reread = Reread { path: None, has_key: false, count: 0, update: update.clone() };
         for number in 0..3 {
             fs::write(&path, format!("[[user]]\ntoken = \"token-{number}\"\nid = \"{number}\"\n")).unwrap();
-            reread.read(Some(path.clone()), voice);
+            reread.read_users(Some(path.clone()), voice);
         }
         fs::remove_file(&path).unwrap();
-        assert_eq!(update.lock().unwrap().as_ref().map(Users::len), Some(1));
+        assert_eq!(update.latest().users.as_ref().map(Users::len), Some(1));
         let mut find = |token| identities.authenticate(Now::default(), token).map(|user| user.uuid);
         assert_eq!((find("token-1"), find("token-2")), (None, Some("2".to_owned())));
-        assert!(update.lock().unwrap().is_none(), "they were taken over");
+        assert!(update.latest().users.is_none(), "they were taken over");
     }
 }

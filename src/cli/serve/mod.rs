@@ -191,7 +191,8 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
         threads.start(&remote).map_err(unable)?;
     }
     let ending = Ending::new(remote, limits.drain_ms);
-    let reload = Reload { inputs, layers, users: users.clone(), certificates: files, ending: ending.clone() };
+    let reload =
+        Reload { inputs, layers, identities: users.clone(), certificates: files, ending: ending.clone() };
     server.handler_mut().take_reins(Reins { ending: ending.clone(), reads_again, voice });
     signals::listen(signals, ending, voice, Some(reload).filter(|_| reads_again)).map_err(deaf)?;
 

@@ -1,4 +1,5 @@
-//! What is read again on SIGHUP: the layers, of them what can change while it runs, the users, and the certificates.
+//! What is read again on SIGHUP: the layers, of them what can change while it runs, the users, the key of
+//! signed tokens, and the certificates.
 
 use super::{
     arguments::Arguments,
@@ -16,7 +17,7 @@ pub(super) struct Reload {
     pub(super) inputs: Inputs,
     /// What is in force.
     pub(super) layers: Layers,
-    pub(super) users: Reread,
+    pub(super) identities: Reread,
     /// Those that are in files.
     pub(super) certificates: Option<Certificates>,
     pub(super) ending: Ending,
@@ -52,6 +53,7 @@ impl Reload {
                 ORIGIN => self.take_origins(arguments, voice),
                 LOG_LEVEL => take_level(arguments, voice),
                 USERS => true,
+                key if KEY.contains(&key) => true,
                 _ => false,
             };
             if is_taken {
@@ -60,9 +62,7 @@ impl Reload {
                 waiting.push(key);
             }
         }
-        if self.users.has_file() || arguments.identity.users.is_some() {
-            self.users.read(arguments.identity.users.clone(), voice);
-        }
+        self.identities.read(&arguments.identity, voice);
         self.certificates.iter().for_each(|certificates| certificates.read(voice));
         if self.layers.file.is_some() {
             tell_waiting(&waiting.join(", "), voice);
@@ -170,6 +170,9 @@ const FIXED: [&str; 3] =
 const ORIGIN: &str = "server.origin";
 const LOG_LEVEL: &str = "log.log_level";
 const USERS: &str = "auth.users";
+/// How signed tokens are checked.
+const KEY: [&str; 4] =
+    ["auth.jwt_alg", "auth.jwt_secret_file", "auth.jwt_public_key_file", "auth.jwt_audience"];
 
 #[cfg(test)]
 mod tests {
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_over_can_be_set() {
-        for key in [ORIGIN, LOG_LEVEL, USERS].into_iter().chain(FIXED) {
+        for key in [ORIGIN, LOG_LEVEL, USERS].into_iter().chain(FIXED).chain(KEY) {
             let (section, name) = key.split_once('.').unwrap();
             assert!(Table::new().find(section, name).is_some(), "{key}");
         }

@@ -84,9 +84,20 @@ impl Password {
 /// Bytes of entropy in a password: 192 bits.
 const PASSWORD_BYTES: usize = 24;
 
+/// What the API of `--admin` asks for.
+#[derive(Debug)]
+pub(super) struct Token {
+    pub(super) secret: Secret,
+    /// Whoever may guess often enough finds it.
+    pub(super) is_guessable: bool,
+}
+
+/// A token of so many bytes is found by no guessing, if it was made as it should be.
+const TOKEN_BYTES_SAFE: usize = 16;
+
 /// The token that the API of `--admin` asks for: that which was given, else that of the file. None is made: without one
 /// the API is off.
-pub(super) fn admin_token(arguments: &IdentityArguments) -> Result<Option<Secret>, String> {
+pub(super) fn admin_token(arguments: &IdentityArguments) -> Result<Option<Token>, String> {
     let (source, text) = match (&arguments.admin_token, &arguments.admin_token_file) {
         (Some(Hidden(text)), _) => ("--admin-token".to_owned(), text.clone()),
         (None, Some(path)) => {
@@ -101,7 +112,7 @@ pub(super) fn admin_token(arguments: &IdentityArguments) -> Result<Option<Secret
         ));
     }
     match Secret::new(&text) {
-        Some(secret) => Ok(Some(secret)),
+        Some(secret) => Ok(Some(Token { secret, is_guessable: text.len() < TOKEN_BYTES_SAFE })),
         None if text.is_empty() => Err(format!("{source}: the token is empty; give one, or leave it out")),
         None => Err(format!("{source}: the token has more than {TOKEN_BYTES_MAX} bytes")),
     }

@@ -9,6 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// What comes on a socket in front of HTTP.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Wrapping {
+    /// The header of a proxy, first of all.
+    pub(super) of_proxies: bool,
+    pub(super) under_tls: bool,
+}
+
 /// The sockets that were passed, each with its name (`FileDescriptorName=` of a unit).
 pub(super) struct Passed {
     sockets: ListenFd,
@@ -27,13 +35,17 @@ impl Passed {
     pub(super) fn take(
         &mut self,
         name: Option<&str>,
-        under_tls: bool,
+        wrapping: Wrapping,
     ) -> Result<Vec<ListeningSocket>, String> {
         let mut taken = Vec::new();
         for at in 0..self.sockets.len() {
             let is_meant = name.is_none_or(|name| self.names.get(at).is_some_and(|found| found == name));
-            if is_meant && let Some(socket) = self.take_at(at, under_tls)? {
-                taken.push(socket);
+            if is_meant && let Some(socket) = self.take_at(at, wrapping.under_tls)? {
+                taken.push(if wrapping.of_proxies {
+                    ListeningSocket::Proxied(Box::new(socket))
+                } else {
+                    socket
+                });
             }
         }
         match name {

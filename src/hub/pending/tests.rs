@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    config::{Keepalive, Limits},
     engine::{Engine, Lost},
     hub::{
         Caller, CustomAction, EnvelopeMessage,
@@ -168,6 +169,28 @@ fn who_says_too_much_behind_a_question_is_closed() {
     let heard: Vec<_> = (0..400).map(|_| say(&mut engine, id, &long)).collect();
     let at = heard.iter().position(|heard| heard.contains("json_message_bytes_max"));
     assert!(at.is_some_and(|at| (340..350).contains(&at)), "{at:?}");
+}
+
+#[test]
+fn what_all_say_behind_questions_is_bounded_together() {
+    let mut engine = engine(Slow::default());
+    let limits = Limits { buffered_bytes_max: 300 << 10, ..engine.act(NOW, |_, cx| *cx.limits()) };
+    engine.set_limits(NOW, limits, Keepalive::default());
+    let long = "x".repeat(3_000);
+    let ask = |engine: &mut Slowly| {
+        let id = open(engine, "/actions", "");
+        say(engine, id, r#"{"action":"authenticate","token":"t"}"#);
+        (id, (0..45).map(|_| say(engine, id, &long)).collect::<String>())
+    };
+    let (first, heard) = ask(&mut engine);
+    assert_eq!((heard.as_str(), ask(&mut engine).1.as_str()), ("", ""));
+    let (third, heard) = ask(&mut engine);
+    assert!(heard.contains("buffered_bytes_max"), "{heard}");
+    [first, third].into_iter().for_each(|id| engine.handle_lost(NOW, id, Lost::Eof));
+    assert_eq!(ask(&mut engine).1, "", "what the first one said is held no longer");
+    engine.handler_mut().application_mut().asked.remove(0);
+    answer(&mut engine, "t", Late::Identity(None));
+    assert_eq!(ask(&mut engine).1, "", "nor is what was handled");
 }
 
 #[test]

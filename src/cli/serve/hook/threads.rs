@@ -6,6 +6,7 @@ use sockeye::{Remote, hub::Ticket};
 use std::{
     fmt::Write as _,
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender},
@@ -137,13 +138,22 @@ impl Worker {
     fn work(self, remote: &Remote) {
         while let Ok(job) = self.jobs.recv() {
             // Who has waited too long for its turn is not kept waiting for as long again.
-            let answer =
-                if job.asked_at.elapsed() >= self.timeout { Err(Failure::TimedOut) } else { self.ask(&job) };
+            let answer = if job.asked_at.elapsed() >= self.timeout {
+                Err(Failure::TimedOut)
+            } else {
+                self.try_to_ask(&job)
+            };
             let answered = Answered { ticket: job.ticket, asks: job.asks, bytes: job.body.len(), answer };
             // When the loop has ended, nobody waits for the answer; what was to be asked is asked all the same.
             let _ = self.answers.send(answered);
             remote.wake();
         }
+    }
+
+    /// A mistake in what is not ours, HTTP and TLS, costs one question: who waits for the others is not forgotten.
+    fn try_to_ask(&self, job: &Job) -> Result<Answer, Failure> {
+        let asked = panic::catch_unwind(AssertUnwindSafe(|| self.ask(job)));
+        asked.unwrap_or_else(|_| Err(Failure::Unreachable("who asked panicked".to_owned())))
     }
 
     fn ask(&self, job: &Job) -> Result<Answer, Failure> {

@@ -35,10 +35,17 @@ fn put_line(setting: &Setting, Given { texts, source }: &Given, out: &mut String
         writeln!(out, "#{name} = {} # not set", placeholder(setting))
     } else if setting.is_secret {
         writeln!(out, "#{name} = \"********\" # {source}, not shown")
+    } else if let Some((place, _)) =
+        texts.first().and_then(|text| text.split_once('?')).filter(|_| name == HOOK_URL)
+    {
+        writeln!(out, "{name} = {} # {source}, its query not shown", value(setting, &[place.to_owned()]))
     } else {
         writeln!(out, "{name} = {} # {source}", value(setting, texts))
     };
 }
+
+/// A URL in whose query there may be a secret.
+const HOOK_URL: &str = "hook_url";
 
 /// All that can be set, with what it is, and the defaults.
 pub(in crate::cli) fn reference() -> String {

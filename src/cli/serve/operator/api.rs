@@ -292,8 +292,8 @@ impl<A: Application> Operator<A> {
         Fields::parse(body, &[])?;
         if !self.reins()?.reads_again {
             // Nobody waits for the signal, which would end the process.
-            let message = "there is no file to be read again: the server was started without --config, --users and \
-                           --tls-cert";
+            let message = "there is no file to be read again: the server was started without --config, --users, \
+                           --jwt-alg and --tls-cert";
             return Err(Problem::new(409, "nothing_to_reload", message));
         }
         match raise(SIGHUP) {

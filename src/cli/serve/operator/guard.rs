@@ -1,11 +1,10 @@
-//! Who may use the API: whoever shows the token. Guessing is slow: an address that was wrong too often has to wait, also
-//! with what is right.
+//! Who may use the API: whoever shows the token. Guessing is slow: an address that was wrong too often has to wait, and
+//! where the token is one that may be guessed, also with what is right. Where it is not, who knows it need not wait for
+//! others at the same address.
 
 use super::problem::Problem;
-use sockeye::{
-    HttpRequest, Tick,
-    hub::auth::{Secret, TOKEN_BYTES_MAX},
-};
+use crate::cli::serve::secrets::Token;
+use sockeye::{HttpRequest, Tick, hub::auth::TOKEN_BYTES_MAX};
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
@@ -20,7 +19,7 @@ const STRANGERS_MAX: usize = 256;
 /// The token, and who did not know it.
 #[derive(Debug)]
 pub(super) struct Guard {
-    token: Option<Secret>,
+    token: Option<Token>,
     /// By address; `None` is a Unix-domain socket.
     strangers: HashMap<Option<IpAddr>, Stranger>,
 }
@@ -40,7 +39,7 @@ impl Stranger {
 }
 
 impl Guard {
-    pub(super) fn new(token: Option<Secret>) -> Guard {
+    pub(super) fn new(token: Option<Token>) -> Guard {
         Guard { token, strangers: HashMap::new() }
     }
 
@@ -51,7 +50,7 @@ impl Guard {
         address: Option<IpAddr>,
         request: &HttpRequest<'_>,
     ) -> Result<(), Problem> {
-        let Some(secret) = &self.token else {
+        let Some(Token { secret, is_guessable }) = &self.token else {
             return Err(Problem::new(
                 403,
                 "no_token",
@@ -61,6 +60,12 @@ impl Guard {
         };
         let place = address.map(network);
         self.strangers.retain(|_, stranger| stranger.rest_ms(now) > 0);
+        let mut lines = request.lines("Authorization");
+        let line = lines.next().filter(|_| lines.next().is_none());
+        let is_right = line.and_then(bearer).is_some_and(|token| secret.matches(token));
+        if is_right && !is_guessable {
+            return Ok(());
+        }
         if let Some(stranger) = self.strangers.get(&place).filter(|stranger| stranger.wrong >= WRONG_MAX) {
             let seconds = stranger.rest_ms(now).div_ceil(1_000);
             let message = format!("too many wrong tokens from this address: try again in {seconds} s");
@@ -68,12 +73,10 @@ impl Guard {
                 Problem::new(429, "too_many_attempts", message).header("Retry-After", seconds.to_string())
             );
         }
-        let mut lines = request.lines("Authorization");
-        let (Some(line), None) = (lines.next(), lines.next()) else {
+        if line.is_none() {
             let message = "show the token: Authorization: Bearer TOKEN";
             return Err(Problem::new(401, "unauthorized", message).header("WWW-Authenticate", CHALLENGE));
-        };
-        let is_right = bearer(line).is_some_and(|token| secret.matches(token));
+        }
         if is_right {
             return Ok(());
         }
@@ -93,7 +96,7 @@ impl Guard {
         stranger.wrong += 1;
         if stranger.wrong == WRONG_MAX {
             let address = place.map_or_else(|| "unix".to_owned(), |place| place.to_string());
-            log::warn!(address:% = address; "too many wrong tokens: nothing from there is listened to for a minute");
+            log::warn!(address:% = address; "too many wrong tokens: others from there wait for a minute");
         }
     }
 }
@@ -119,6 +122,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sockeye::hub::auth::Secret;
 
     fn ask(guard: &mut Guard, ms: u32, address: &str, lines: &str) -> u16 {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
@@ -127,12 +131,16 @@ mod tests {
         outcome.map_or_else(|problem| problem.status, |()| 200)
     }
 
+    fn guard(is_guessable: bool) -> Guard {
+        Guard::new(Secret::new("right").map(|secret| Token { secret, is_guessable }))
+    }
+
     const RIGHT: &str = "Authorization: bearer  right\r\n";
     const WRONG: &str = "Authorization: Bearer wrong\r\n";
 
     #[test]
     fn who_shows_the_token_may_and_nobody_may_where_there_is_none() {
-        let mut guard = Guard::new(Secret::new("right"));
+        let mut guard = guard(true);
         for (lines, status) in [
             (RIGHT, 200),
             ("Authorization: Bearer right\r\n", 200),
@@ -150,7 +158,7 @@ mod tests {
 
     #[test]
     fn an_address_that_was_wrong_too_often_waits_and_no_other_does() {
-        let mut guard = Guard::new(Secret::new("right"));
+        let mut guard = guard(true);
         for _ in 0..WRONG_MAX {
             assert_eq!(ask(&mut guard, 0, "2001:db8::1", WRONG), 401);
         }
@@ -166,8 +174,17 @@ mod tests {
     }
 
     #[test]
+    fn who_knows_a_token_that_nobody_guesses_waits_for_nobody_at_the_same_address() {
+        let mut guard = guard(false);
+        for _ in 0..WRONG_MAX {
+            assert_eq!(ask(&mut guard, 0, "10.0.0.1", WRONG), 401);
+        }
+        assert_eq!([WRONG, "", RIGHT].map(|lines| ask(&mut guard, 0, "10.0.0.1", lines)), [429, 429, 200]);
+    }
+
+    #[test]
     fn only_so_many_addresses_are_remembered() {
-        let mut guard = Guard::new(Secret::new("right"));
+        let mut guard = guard(true);
         for i in 0..2 * STRANGERS_MAX {
             ask(&mut guard, i as u32, &format!("10.0.{}.{}", i / 256, i % 256), WRONG);
         }

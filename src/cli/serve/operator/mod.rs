@@ -10,11 +10,11 @@ mod metrics;
 mod problem;
 
 use self::{guard::Guard, health::Probe, problem::Problem};
-use super::{logging::Voice, signals::Ending};
+use super::{logging::Voice, secrets::Token, signals::Ending};
 use sockeye::{
     Answer, Closed, ConnId, Context, DialError, Handler, HttpRequest, HttpResponse, Limits, Message,
     PeerInfo, Refusal, Refused, Request, Response, TurnedAway, Upgrade,
-    hub::{Application, Hub, auth::Secret},
+    hub::{Application, Hub},
 };
 
 /// The hub, and what is said of it to those who look after it.
@@ -50,7 +50,7 @@ impl<A: Application> Operator<A> {
         hub: Hub<A>,
         listener: Option<u16>,
         public: Public,
-        token: Option<Secret>,
+        token: Option<Token>,
     ) -> Operator<A> {
         Operator { hub, listener, public, guard: Guard::new(token), opened: Vec::new(), reins: None }
     }
