@@ -260,6 +260,8 @@ pub struct Limits {
     pub bytes_per_second_max: u32,
     /// Budget for all partial messages and outboxes together, in bytes. Default 0: a quarter of memory.
     /// Past it the connection that holds most is closed with 1013, then the next.
+    ///
+    /// The hub counts in it what it holds behind answers of an application: whoever would go past it with such is closed so.
     pub buffered_bytes_max: u64,
     /// Free buffers kept for reuse, in bytes, beside as many again as are in use. Default 16 MiB. Past it they go back to
     /// the operating system.

@@ -174,7 +174,7 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
     let (application, mut threads) = Hooked::new(identities, &arguments.hook).map_err(unusable)?;
     let hub = Hub::with(&config, settings, application);
     let has_api = token.is_some();
-    let operator = Operator::new(hub, admin, arguments.public(), token);
+    let operator = Operator::new(hub, admin, arguments.public(), token, Hooked::counters);
     let deaf = |error| Failure { code: FAILED, text: format!("cannot listen to signals: {error}") };
     let (file, count) = (layers.file.clone(), layers.of_the_file());
     let files = certificates.clone().filter(Certificates::are_files);

@@ -11,11 +11,11 @@ mod deeds;
 mod question;
 mod threads;
 
-pub(super) use self::{arguments::HookArguments, threads::Threads};
+pub(super) use self::{arguments::HookArguments, counters::HookCounters, threads::Threads};
 
 use self::{
     arguments::{Passes, Settings},
-    counters::{Complaints, Failure, HookCounters},
+    counters::{Complaints, Failure},
     question::{Kind, Question},
     threads::{Answered, Job},
 };

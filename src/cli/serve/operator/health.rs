@@ -49,7 +49,10 @@ impl<A: Application> Operator<A> {
                 let (status, word) = if reasons.is_empty() { (200, "ready") } else { (503, "not ready") };
                 json(status, &json!({ "status": word, "reasons": reasons }))
             }
-            Probe::Metrics => fresh(200, metrics::CONTENT_TYPE, metrics::exposition(cx, &self.hub)),
+            Probe::Metrics => {
+                let hook = (self.hook)(self.application());
+                fresh(200, metrics::CONTENT_TYPE, metrics::exposition(cx, &self.hub, hook))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing is counted here and nothing is kept: the numbers are the engine's and the hub's own, taken when somebody asks.
 //! No label is one that a client can choose: each is of a set that the code bounds.
 
+use crate::cli::serve::hook::HookCounters;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, MetricEncoder, NoLabelSet, text},
@@ -22,12 +23,17 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 ///
 /// Looks at each connection for what waits to be written to it, and at some files of `/proc`: a tenth of a millisecond,
 /// and with 100,000 connections some milliseconds, of the loop's time.
-pub(super) fn exposition<A: Application>(cx: &Context<'_>, hub: &Hub<A>) -> String {
+pub(super) fn exposition<A: Application>(
+    cx: &Context<'_>,
+    hub: &Hub<A>,
+    hook: Option<HookCounters>,
+) -> String {
     let seen = Seen {
         statistics: cx.statistics(),
         queues: cx.queues(),
         counters: hub.counters(),
         occupancy: hub.occupancy(),
+        hook,
     };
     let process = Process::now(seen.statistics.now.connections);
     let mut text = String::with_capacity(TEXT_BYTES);
@@ -53,6 +59,7 @@ struct Seen {
     queues: Queues,
     counters: Counters,
     occupancy: Occupancy,
+    hook: Option<HookCounters>,
 }
 
 impl Collector for Seen {
@@ -64,7 +71,8 @@ impl Collector for Seen {
         self.put_traffic(&mut page)?;
         self.put_memory(&mut page)?;
         self.put_loop(&mut page)?;
-        self.put_hub(&mut page)
+        self.put_hub(&mut page)?;
+        self.hook.as_ref().map_or(Ok(()), |hook| put_hook(hook, &mut page))
     }
 }
 
@@ -226,6 +234,25 @@ impl Seen {
         page.counter("actions_too_fast", "Actions beyond the rate.", counters.too_fast)?;
         page.counter("floods", "Connections closed for going on beyond the rate.", counters.floods)
     }
+}
+
+fn put_hook(hook: &HookCounters, page: &mut Page<'_>) -> fmt::Result {
+    let results = [
+        ("answered", hook.answered),
+        ("timed_out", hook.timed_out),
+        ("unreachable", hook.unreachable),
+        ("bad_status", hook.bad_status),
+        ("bad_answer", hook.bad_answer),
+        ("overflowed", hook.overflowed),
+    ];
+    page.counters(
+        "hook_questions",
+        "Questions to the application, by what came of them.",
+        "result",
+        results,
+    )?;
+    page.gauge("hook_waiting", "Questions to the application that are under way.", hook.waiting)?;
+    page.counter("hook_gone", "Answers of the application for which nobody waited any more.", hook.gone)
 }
 
 /// The code that each cause comes with most.
@@ -431,7 +458,9 @@ mod tests {
             input.fill(bytes.len());
             engine.handle_input(now, id, &mut input);
         }
-        engine.act(now, |hub, cx| exposition(cx, hub))
+        let hook =
+            HookCounters { asked: 4, waiting: 1, answered: 2, timed_out: 1, ..HookCounters::default() };
+        engine.act(now, |hub, cx| exposition(cx, hub, Some(hook)))
     }
 
     fn request(target: &str) -> String {
@@ -561,6 +590,8 @@ mod tests {
             ("sockeye_messages_received_bytes_total", 2.0),
             ("sockeye_messages_sent_bytes_total", 2.0),
             ("sockeye_rooms", 1.0),
+            ("sockeye_hook_questions_total{result=\"answered\"}", 2.0),
+            ("sockeye_hook_waiting", 1.0),
             ("sockeye_dialect_connections{dialect=\"room\"}", 1.0),
         ] {
             assert_eq!(value(&text, sample), is, "{sample}");

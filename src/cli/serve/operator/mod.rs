@@ -10,7 +10,7 @@ mod metrics;
 mod problem;
 
 use self::{guard::Guard, health::Probe, problem::Problem};
-use super::{logging::Voice, secrets::Token, signals::Ending};
+use super::{hook::HookCounters, logging::Voice, secrets::Token, signals::Ending};
 use sockeye::{
     Answer, Closed, ConnId, Context, DialError, Handler, HttpRequest, HttpResponse, Limits, Message,
     PeerInfo, Refusal, Refused, Request, Response, TurnedAway, Upgrade,
@@ -27,6 +27,8 @@ pub(super) struct Operator<A> {
     /// By the index of a connection: when it was opened, in seconds since 1970. Empty where nobody can ask.
     opened: Vec<u32>,
     reins: Option<Reins>,
+    /// What became of the questions of the application hook, where there is one.
+    hook: fn(&A) -> Option<HookCounters>,
 }
 
 /// What is answered on all listeners.
@@ -51,8 +53,9 @@ impl<A: Application> Operator<A> {
         listener: Option<u16>,
         public: Public,
         token: Option<Token>,
+        hook: fn(&A) -> Option<HookCounters>,
     ) -> Operator<A> {
-        Operator { hub, listener, public, guard: Guard::new(token), opened: Vec::new(), reins: None }
+        Operator { hub, listener, public, guard: Guard::new(token), opened: Vec::new(), reins: None, hook }
     }
 
     /// The program's part of the hub.
