@@ -90,10 +90,14 @@ impl<H: Handler> Server<H> {
             Stop::Draining { unlisten, by } => Some(unlisten.unwrap_or(by)),
             _ => None,
         };
-        let due = [self.engine.poll_timeout(), self.accept_at, self.dials.next(), self.arrivals.next(), stop];
-        let due = due.into_iter().flatten().min();
+        let due = Tick::nearer(self.engine.poll_timeout(), self.accept_at);
+        let due =
+            Tick::nearer(Tick::nearer(due, stop), Tick::nearer(self.dials.next(), self.arrivals.next()));
         let until = |tick: Tick| Duration::from_millis(tick.as_ms().saturating_sub(self.now.tick.as_ms()));
-        [due.map(until), timeout].into_iter().flatten().min()
+        match (due.map(until), timeout) {
+            (Some(due), Some(timeout)) => Some(due.min(timeout)),
+            (due, timeout) => due.or(timeout),
+        }
     }
 
     /// What is left over from earlier wakes and no event announces.
