@@ -126,11 +126,11 @@ pub struct Commons {
     entropy: Entropy,
 }
 
-/// What came from all peers, for whoever counts one's share as a difference.
+/// What came from all peers beside messages, which are counted when they are delivered.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Received {
-    /// Frames of any kind, as soon as their header is whole.
-    pub(crate) frames: u64,
+    /// Control frames, and data frames that are not the last of their message.
+    pub(crate) parts: u64,
     /// What compressed messages were inflated to.
     pub(crate) inflated_bytes: u64,
 }

@@ -332,7 +332,7 @@ impl Connection {
                 let len = len as usize; // at most 125, by check_lead
                 match self.take_control(opcode, end, len, input) {
                     Some(step) => {
-                        commons.received.frames += 1;
+                        commons.received.parts += 1;
                         return step;
                     }
                     None => return Ok(self.keep(now, input, commons)),
@@ -343,8 +343,8 @@ impl Connection {
             let Some((key, header)) = self.masking_key(bytes, end) else {
                 return Ok(self.keep(now, input, commons));
             };
-            commons.received.frames += 1;
             let fin = first & frame::FIN != 0;
+            commons.received.parts += u64::from(!fin);
             let whole = fin && self.message.is_none() && bytes.len() - header >= len as usize;
             input.take(header);
             if whole && self.is_open() {

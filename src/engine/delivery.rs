@@ -55,7 +55,6 @@ impl<H: Handler> Engine<H> {
         while let Some((opcode, range)) =
             self.core.peers[index].conn.receive_whole::<MASKED>(input, message_bytes_max)
         {
-            self.core.commons.received.frames += 1;
             self.deliver(now, id, opcode, range, input);
             self.settle_behind_reply(now, index, input);
         }

@@ -210,7 +210,7 @@ impl<H: Handler> Engine<H> {
         self.core.statistics.received.wire_bytes += n as u64;
         let was_pinged = self.core.peers[index].conn.heard(now).is_some();
         if self.core.throttle.is_some() {
-            self.core.charge(now, index, n, self.core.commons.received);
+            self.core.charge(now, index, n, self.core.came());
         }
         if let Err(fault) = self.core.peers[index].conn.fill(now, n) {
             self.fail(now, index, fault);
@@ -222,7 +222,8 @@ impl<H: Handler> Engine<H> {
     /// Bytes came from `id`. All are taken; then write what [`Engine::poll_reply`] has, before the next read.
     pub fn handle_input(&mut self, now: Now, id: ConnId, input: &mut Input) {
         let Some(index) = self.core.peers.find(id) else { return };
-        let (bytes, before) = (input.unread().len(), self.core.commons.received);
+        let bytes = input.unread().len();
+        let before = self.core.throttle.is_some().then(|| self.core.came());
         self.core.statistics.received.wire_bytes += bytes as u64;
         let pinged_at = self.core.peers[index].conn.heard(now);
         while self.caught(index, input, |engine, input| engine.take_input(now, id, pinged_at, input)).is_err()
@@ -230,7 +231,7 @@ impl<H: Handler> Engine<H> {
             // What is left of the input is of a connection that has failed now, and dropped.
             self.settle_behind_reply(now, index, input);
         }
-        if self.core.throttle.is_some() {
+        if let Some(before) = before {
             self.core.charge(now, index, bytes, before);
         }
     }
@@ -520,7 +521,8 @@ impl<H: Handler> Engine<H> {
 
     /// When to call [`Engine::handle_timeout`] at the latest.
     pub fn poll_timeout(&self) -> Option<Tick> {
-        [self.core.wheel.next(), self.core.next_tick, self.core.next_batch()].into_iter().flatten().min()
+        let due = Tick::nearer(self.core.wheel.next(), self.core.next_tick);
+        Tick::nearer(due, self.core.next_batch())
     }
 
     // ------------------------------------------------------------------ what steps lead to

@@ -154,6 +154,11 @@ impl Tally {
         self.received_bytes += bytes as u64;
     }
 
+    /// Messages that were received, however they went on.
+    pub(super) fn all_received(&self) -> u64 {
+        self.received_messages + self.echoed_messages
+    }
+
     #[inline(always)]
     pub(super) fn sent(&mut self, bytes: usize) {
         self.sent_messages += 1;
@@ -334,7 +339,7 @@ impl Core {
         let mut statistics = Statistics { now, ..self.statistics.clone() };
         let tally = &self.tally;
         let (messages, bytes) = (tally.echoed_messages, tally.echoed_bytes);
-        statistics.received.messages = tally.received_messages + messages;
+        statistics.received.messages = tally.all_received();
         statistics.received.bytes = tally.received_bytes + bytes;
         statistics.sent.messages = tally.sent_messages + messages;
         statistics.sent.bytes = tally.sent_bytes + bytes;

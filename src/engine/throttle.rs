@@ -16,6 +16,13 @@ pub(super) struct Throttle {
     accounts: Vec<Account>,
 }
 
+/// What came, so that one's share is counted as a difference.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    frames: u64,
+    inflated_bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Account {
     messages: Paid,
@@ -77,20 +84,21 @@ impl Throttle {
 }
 
 impl Core {
-    /// A read of an accepted connection has been handled: it brought `bytes`, and the frames since `before`.
-    pub(super) fn charge(&mut self, now: Now, index: u32, bytes: usize, before: Received) {
-        let received = self.commons.received;
+    /// What came from all peers so far: frames of any kind, and what compressed messages were inflated to.
+    pub(super) fn came(&self) -> Came {
+        let Received { parts, inflated_bytes } = self.commons.received;
+        Came { frames: parts + self.tally.all_received(), inflated_bytes }
+    }
+
+    /// A read of an accepted connection has been handled: it brought `bytes`, and what came since `before`.
+    pub(super) fn charge(&mut self, now: Now, index: u32, bytes: usize, before: Came) {
+        let came = self.came();
         let peer = &self.peers[index];
         let is_limited =
             peer.conn.role() == Role::Server && !peer.flags.has(flag::LEAVING) && self.is_open(index);
         let Some(throttle) = self.throttle.as_mut().filter(|_| is_limited) else { return };
-        let inflated = received.inflated_bytes.wrapping_sub(before.inflated_bytes);
-        throttle.charge(
-            now.tick,
-            index,
-            received.frames.wrapping_sub(before.frames),
-            bytes as u64 + inflated,
-        );
+        let inflated = came.inflated_bytes - before.inflated_bytes;
+        throttle.charge(now.tick, index, came.frames - before.frames, bytes as u64 + inflated);
         if throttle.due(now.tick, index).is_some() && !self.peers[index].flags.replace(flag::THROTTLED, true)
         {
             self.peers[index].conn.pause();

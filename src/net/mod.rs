@@ -29,7 +29,7 @@ use crate::{
     time::{Now, Tick},
 };
 use mio::{Events, Poll, Token, Waker};
-use std::io;
+use std::{io, time::Duration};
 
 /// A server: sockets, a clock and an [`Engine`] on one thread.
 ///
@@ -284,7 +284,25 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When the operating system's event queue fails.
     pub fn run(&mut self) -> Result<(), Error> {
-        while self.turn(None)? {}
+        self.run_with(None, |_| {})
+    }
+
+    /// The same, and after each turn of the loop calls `turned`. A turn waits at most `timeout` (`None`: as long as it takes)
+    /// for something to do. That is [`Server::turn`] in a loop, with one reading of the clock less: what `turned` takes the
+    /// timers do not see, so it is to be short.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    pub fn run_with(
+        &mut self,
+        timeout: Option<Duration>,
+        mut turned: impl FnMut(&mut Server<H>),
+    ) -> Result<(), Error> {
+        let mut goes_on = self.turn(timeout)?;
+        while goes_on {
+            turned(self);
+            goes_on = self.turn_on(timeout)?;
+        }
         Ok(())
     }
 

@@ -51,7 +51,7 @@ impl Clock {
         Clock { start: Instant::now(), read_at: Duration::ZERO, wall: (unix_ms(), Tick::ZERO) }
     }
 
-    /// Reads the clocks: once per wake.
+    /// Reads the clocks: when a wake begins and when it ends.
     pub(super) fn now(&mut self) -> Now {
         self.read_at = self.start.elapsed();
         let ms = self.read_at.as_millis() as u64;
@@ -61,14 +61,9 @@ impl Clock {
         Now { tick: Tick::from_ms(ms), unix_ms: self.wall.0 + (ms - self.wall.1.as_ms()) }
     }
 
-    /// When the clocks were read last, for [`Clock::since`].
+    /// When the clocks were read last, finer than a tick.
     pub(super) fn read_at(&self) -> Duration {
         self.read_at
-    }
-
-    /// What has passed since, finer than a tick.
-    pub(super) fn since(&self, read_at: Duration) -> Duration {
-        self.start.elapsed().saturating_sub(read_at)
     }
 }
 

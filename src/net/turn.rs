@@ -30,12 +30,17 @@ impl<H: Handler> Server<H> {
     /// # Errors
     /// When the operating system's event queue fails.
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        // Whoever turns us may have worked for long since the last turn.
+        self.now = self.clock.now();
+        self.turn_on(timeout)
+    }
+
+    /// The same, right behind another turn, which has read the clock at its end.
+    pub(super) fn turn_on(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         if matches!(self.stop, Stop::Done) {
             return Ok(false);
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        // Since the last turn a handler, or whoever turns us, may have worked for long.
-        self.now = self.clock.now();
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
         let began = self.clock.read_at();
@@ -68,7 +73,9 @@ impl<H: Handler> Server<H> {
             self.obey();
         }
         self.flush();
-        let took = self.clock.since(began);
+        // A handler may have worked for long.
+        self.now = self.clock.now();
+        let took = self.clock.read_at() - began;
         self.engine.statistics_mut().turns.record(took.as_micros() as u64);
         Ok(self.goes_on())
     }
@@ -84,10 +91,14 @@ impl<H: Handler> Server<H> {
             Stop::Draining { unlisten, by } => Some(unlisten.unwrap_or(by)),
             _ => None,
         };
-        let due = [self.engine.poll_timeout(), self.accept_at, self.dials.next(), self.arrivals.next(), stop];
-        let due = due.into_iter().flatten().min();
+        let due = Tick::nearer(self.engine.poll_timeout(), self.accept_at);
+        let due =
+            Tick::nearer(Tick::nearer(due, stop), Tick::nearer(self.dials.next(), self.arrivals.next()));
         let until = |tick: Tick| Duration::from_millis(tick.as_ms().saturating_sub(self.now.tick.as_ms()));
-        [due.map(until), timeout].into_iter().flatten().min()
+        match (due.map(until), timeout) {
+            (Some(due), Some(timeout)) => Some(due.min(timeout)),
+            (due, timeout) => due.or(timeout),
+        }
     }
 
     /// What is left over from earlier wakes and no event announces.

@@ -232,12 +232,12 @@ fn serve(arguments: &Arguments, inputs: Inputs, layers: Layers, voice: Voice) ->
 fn turn(mut server: Server<Operator<Hooked>>) -> Result<(), Error> {
     let mut watchdog = Watchdog::from_environment();
     let mut farewell = Farewell::default();
-    while server.turn(watchdog.patience())? {
+    server.run_with(watchdog.patience(), |server| {
         watchdog.turned();
         if server.is_draining() {
             farewell.tell(server.connections());
         }
-    }
+    })?;
     if let Some(counters) = server.handler().application().counters() {
         counters.log();
     }
