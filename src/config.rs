@@ -417,7 +417,8 @@ pub struct ActionLimits {
     pub name_bytes_max: u32,
     /// Users that may be invited to a channel at a time. Default 1,024, each of up to `name_bytes_max`.
     pub invited_max: u32,
-    /// Most recipients of one message of the `envelope` dialect. Default 4,096. Past it the message is ignored.
+    /// Most recipients of one message of the `envelope` dialect, those that are malformed included. Default 4,096. Past it
+    /// the message is ignored, and none of them taken apart.
     pub recipients_max: u32,
     /// Answers of the application's that a connection may wait for at a time. Default 64. Past it: refused.
     ///

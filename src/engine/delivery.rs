@@ -85,6 +85,9 @@ impl<H: Handler> Engine<H> {
     ) {
         let index = id.index;
         let (buffer, range) = self.core.peers[index].conn.take_message();
+        if self.core.peers[index].flags.has(flag::SPREADS) {
+            self.core.commons.received.costly_bytes += range.len() as u64;
+        }
         let assembled = match compressed {
             Some(Compressed::Codecs(_)) => self.core.commons.codecs.take_assembled(),
             _ => Block::default(),
