@@ -172,6 +172,19 @@ impl Server {
         response
     }
 
+    /// The address of a listener that the flags asked for: the one that it names behind these words.
+    #[track_caller]
+    pub fn address_behind(&self, words: &str) -> SocketAddr {
+        let mut found = None;
+        wait_until("the listener is named", || {
+            let log = self.logged();
+            let rest = log.split_once(words).map(|(_, rest)| rest).filter(|rest| rest.contains('\n'));
+            found = rest.and_then(|rest| rest.split([' ', '\n']).next()?.parse().ok());
+            found.is_some()
+        });
+        found.expect("just seen")
+    }
+
     /// What it has said on stderr so far.
     pub fn logged(&self) -> String {
         lock(&self.log).clone()
