@@ -209,7 +209,7 @@ pub struct Limits {
     /// Most bytes read from one connection per wake of the loop. Default 256 KiB, at least 4 KiB.
     ///
     /// One buffer of this size serves all connections. What a peer sent beyond it waits for its next turn. One that
-    /// agreed to compression is read at most 8 KiB at a time, which may inflate to 8 MiB, and once what was inflated in a
+    /// agreed to compression is read at most 32 KiB at a time, which may inflate to 33 MiB, and once what was inflated in a
     /// wake is 1 MiB, such connections wait for the next one. Over TLS it is 48 KiB at least: two records have to fit.
     pub read_bytes_max: u32,
     /// Soft mark of an outbox, in bytes. Default 256 KiB.

@@ -116,16 +116,15 @@ fn what_a_crowd_has_inflated_is_spread_over_turns_and_everybody_has_one() {
     let mut bomb = vec![0; 4_096];
     let n = Compressor::new(9, 15).compress(&vec![0; MEBIBYTE], &mut bomb).expect("there is room");
     let script = frame(0xc2, &bomb[..n]).repeat(EACH);
-    assert!(script.len() > 8 << 10, "more than one read");
     crowd.iter_mut().for_each(|stream| stream.write_all(&script).expect("there is room"));
     neighbour.write_all(&frame(0x81, b"hello")).expect("there is room");
     let turns = whole.turns(CROWD * EACH + 1);
     for turn in &turns {
         let bytes: usize = turn.iter().map(|(_, bytes)| bytes).sum();
-        assert!(bytes <= 10 * MEBIBYTE, "{bytes} bytes in one turn: {turn:?}");
+        assert!(bytes < (EACH + 1) * MEBIBYTE, "{bytes} bytes in one turn: {turn:?}");
     }
     assert!(turns[0].iter().any(|&(_, bytes)| bytes == 5), "the neighbour waits for nobody: {:?}", turns[0]);
-    // Nobody is read twice before the others once.
+    // Each has had a turn, in the order they came.
     let mut order: Vec<ConnId> = turns.concat().into_iter().filter(|m| m.1 > 5).map(|m| m.0).collect();
     order.dedup();
     assert_eq!(order[..CROWD].iter().collect::<BTreeSet<_>>().len(), CROWD, "{order:?}");

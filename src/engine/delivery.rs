@@ -254,7 +254,7 @@ mod tests {
         let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
         let head = [&UPGRADE[..UPGRADE.len() - 2], offer.as_bytes()].concat();
         let (mut engine, id) = opened_by(&head);
-        for (spreads, most) in [(false, 8 << 10), (true, 2 << 10)] {
+        for (spreads, most) in [(false, 32 << 10), (true, 4 << 10)] {
             engine.act(Now::default(), |_, cx| cx.set_spreading(id, spreads));
             assert_eq!(engine.read_bytes_max(id), most);
             assert!(engine.may_be_costly(id));

@@ -7,8 +7,8 @@ use crate::conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Role};
 /// members is ten or twenty milliseconds of work.
 const SPREAD_READ_BYTES_MAX: usize = 8 << 10;
 
-/// The same where they may come compressed: two megabytes to be taken apart are ten or twenty milliseconds, too.
-const SPREAD_COMPRESSED_READ_BYTES_MAX: usize = 2 << 10;
+/// The same where they may come compressed: four megabytes to be taken apart are ten or twenty milliseconds, too.
+const SPREAD_COMPRESSED_READ_BYTES_MAX: usize = 4 << 10;
 
 impl<H: Handler> Engine<H> {
     /// Whether to read `id` now. If not, [`Command::Read`] says when.
