@@ -210,8 +210,8 @@ pub struct Limits {
     /// Most bytes read from one connection per wake of the loop. Default 256 KiB, at least 4 KiB.
     ///
     /// One buffer of this size serves all connections. What a peer sent beyond it waits for its next turn. One that
-    /// agreed to compression is read at most 32 KiB at a time, which may inflate to 33 MiB. Over TLS it is 48 KiB at
-    /// least: two records have to fit.
+    /// agreed to compression is read at most 32 KiB at a time, which may inflate to 33 MiB, and once what was inflated in a
+    /// wake is 1 MiB, such connections wait for the next one. Over TLS it is 48 KiB at least: two records have to fit.
     pub read_bytes_max: u32,
     /// Soft mark of an outbox, in bytes. Default 256 KiB.
     ///
@@ -420,7 +420,8 @@ pub struct ActionLimits {
     pub name_bytes_max: u32,
     /// Users that may be invited to a channel at a time. Default 1,024, each of up to `name_bytes_max`.
     pub invited_max: u32,
-    /// Most recipients of one message of the `envelope` dialect. Default 4,096. Past it the message is ignored.
+    /// Most recipients of one message of the `envelope` dialect, those that are malformed included. Default 4,096. Past it
+    /// the message is ignored, and none of them taken apart.
     pub recipients_max: u32,
     /// Answers of the application's that a connection may wait for at a time. Default 64. Past it: refused.
     ///

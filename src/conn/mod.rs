@@ -133,6 +133,8 @@ pub(crate) struct Received {
     pub(crate) parts: u64,
     /// What compressed messages were inflated to.
     pub(crate) inflated_bytes: u64,
+    /// What was work beyond its transport: inflated, or assembled for a handler that takes it apart.
+    pub(crate) costly_bytes: u64,
 }
 
 impl Commons {

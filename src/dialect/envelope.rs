@@ -26,7 +26,7 @@ pub(crate) fn parse<'a>(text: &'a str, bounds: &Bounds) -> Option<Post<'a>> {
         None => Some(Cow::Borrowed("")),
         Some(raw) => json::text(raw),
     };
-    let (recipients, malformed_recipients) = recipients(field("recipients"))?;
+    let (recipients, malformed_recipients) = recipients(field("recipients"), bounds)?;
     let post = Post {
         action: text_of("action")?,
         message: text_of("message")?,
@@ -36,8 +36,7 @@ pub(crate) fn parse<'a>(text: &'a str, bounds: &Bounds) -> Option<Post<'a>> {
         malformed_recipients,
     };
     let is_short = |name: &str| name.len() <= bounds.name_bytes_max as usize;
-    let are_few = post.recipients.len() <= bounds.recipients_max as usize;
-    (is_short(&post.group) && is_short(&post.user) && are_few).then_some(post)
+    (is_short(&post.group) && is_short(&post.user)).then_some(post)
 }
 
 /// Keys match in any case, so the same one may be there in several; the last one counts.
@@ -45,10 +44,14 @@ fn last_of<'a>(members: &[(Cow<'a, str>, &'a RawValue)], name: &str) -> Option<&
     members.iter().rev().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| *value)
 }
 
-/// The recipients, and whether there are some among them that are none; `None` where it is no array.
-fn recipients(raw: Option<&RawValue>) -> Option<(Vec<Recipient<'_>>, bool)> {
+/// The recipients, and whether there are some among them that are none; `None` where it is no array, or one of more
+/// elements than may be named, of which none is taken apart then.
+fn recipients<'a>(raw: Option<&'a RawValue>, bounds: &Bounds) -> Option<(Vec<Recipient<'a>>, bool)> {
     let Some(raw) = raw else { return Some((Vec::new(), false)) };
     let elements = json::elements(raw.get())?;
+    if elements.len() > bounds.recipients_max as usize {
+        return None;
+    }
     let (mut found, mut malformed) = (Vec::with_capacity(elements.len()), false);
     for element in elements {
         match recipient(element) {
@@ -201,6 +204,16 @@ mod tests {
             r#""recipients":[{"type":"GROUP","value":"a"},{"type":2,"value":"b"},{"type":0,"value":"c"},"#,
             r#"{"type":"AllButUser","value":"d"},{"type":"all","value":""},{"type":"friend","value":"e"}]}"#
         )));
+    }
+
+    #[test]
+    fn more_recipients_than_may_be_named_are_no_message_whatever_they_are() {
+        let parsed = |recipients: &[&str]| {
+            parse(&format!(r#"{{"recipients":[{}]}}"#, recipients.join(",")), &BOUNDS).is_some()
+        };
+        for recipient in [r#"{"type":1}"#, "5"] {
+            assert!(parsed(&[recipient; 8]) && !parsed(&[recipient; 9]), "{recipient}");
+        }
     }
 
     #[test]

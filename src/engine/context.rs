@@ -277,7 +277,9 @@ impl Context<'_> {
 
     /// Says whether what `id` sends may go to many others. If so, at most 8 KiB of it are read at a time and not
     /// `Limits::read_bytes_max`, so that others have their turns between: those may be a thousand messages, and one that
-    /// floods a thousand members with them would keep everybody waiting for a second. At first it may not.
+    /// floods a thousand members with them would keep everybody waiting for a second. Where messages may come compressed it
+    /// is 4 KiB; and once a mebibyte of large messages has come in a turn of the loop, nothing more is read in it from those
+    /// that spread, for they are to be taken apart, too. At first it may not.
     pub fn set_spreading(&mut self, id: ConnId, spreads: bool) {
         if let Some(index) = self.core.peers.find(id) {
             self.core.peers[index].flags.set(flag::SPREADS, spreads);

@@ -84,6 +84,9 @@ impl<H: Handler> Engine<H> {
     ) {
         let index = id.index;
         let (buffer, range) = self.core.peers[index].conn.take_message();
+        if self.core.peers[index].flags.has(flag::SPREADS) {
+            self.core.commons.received.costly_bytes += range.len() as u64;
+        }
         let assembled = match compressed {
             Some(Compressed::Codecs(_)) => self.core.commons.codecs.take_assembled(),
             _ => Block::default(),
@@ -203,11 +206,16 @@ mod tests {
         written
     }
 
+    const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
     fn opened() -> (Engine<Counting>, ConnId) {
+        opened_by(UPGRADE)
+    }
+
+    fn opened_by(head: &[u8]) -> (Engine<Counting>, ConnId) {
         let mut engine = Engine::new(&Config::default(), Counting(0), |bytes| bytes.fill(7));
         let id = engine.handle_accept(Now::default(), PeerInfo { address: None, listener: 0 });
-        let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
         assert!(answer(&mut engine, id, head).ends_with(b"\r\n\r\n"));
         (engine, id)
     }
@@ -237,6 +245,19 @@ mod tests {
         }
         let begun = engine.handle_accept(Now::default(), PeerInfo { address: None, listener: 0 });
         assert_eq!(engine.read_bytes_max(begun), few);
+        assert!(!engine.may_be_costly(id));
+    }
+
+    #[test]
+    fn less_is_read_at_a_time_from_who_may_compress_and_least_where_that_is_taken_apart() {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+        let head = [&UPGRADE[..UPGRADE.len() - 2], offer.as_bytes()].concat();
+        let (mut engine, id) = opened_by(&head);
+        for (spreads, most) in [(false, 32 << 10), (true, 4 << 10)] {
+            engine.act(Now::default(), |_, cx| cx.set_spreading(id, spreads));
+            assert_eq!(engine.read_bytes_max(id), most);
+            assert!(engine.may_be_costly(id));
+        }
     }
 
     #[test]

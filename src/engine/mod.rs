@@ -18,6 +18,7 @@ mod outbox;
 mod peers;
 mod prepared;
 mod rate;
+mod reading;
 pub(crate) mod relation;
 mod sending;
 mod statistics;
@@ -41,14 +42,10 @@ use self::{
 };
 use crate::{
     config::{Config, Keepalive, Limits},
-    conn::{COMPRESSED_READ_BYTES_MAX, ConnectionState, Expired, Fault, Input, Place, Role, Step},
+    conn::{ConnectionState, Expired, Fault, Input, Place, Role, Step},
     time::{Now, Stamp, Tick},
     wire::{close::CloseCode, frame::Opcode, handshake::Refusal, http_request::RequestHead},
 };
-
-/// Bytes read at a time from a peer whose messages may go to many: some thousand of the smallest ones, which for as many
-/// members is ten or twenty milliseconds of work.
-const SPREAD_READ_BYTES_MAX: usize = 8 << 10;
 
 /// Something to do with a socket, or with all of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -424,49 +421,6 @@ impl<H: Handler> Engine<H> {
     #[inline]
     pub fn id_at(&self, index: u32) -> Option<ConnId> {
         self.core.peers.is_occupied(index).then(|| self.core.peers.id(index))
-    }
-
-    /// Whether to read `id` now. If not, [`Command::Read`] says when.
-    #[inline]
-    pub fn wants_read(&self, id: ConnId) -> bool {
-        self.core.peers.find(id).is_some_and(|index| {
-            let peer = &self.core.peers[index];
-            let holds_up = match peer.conn.role() {
-                Role::Server => flag::BACKLOGGED | flag::HELD | flag::THROTTLED,
-                Role::Client => flag::HELD,
-            };
-            let waits = peer.flags.has(holds_up) && !peer.flags.has(flag::UNWRITABLE);
-            !(waits && peer.conn.state() == ConnectionState::Open)
-        })
-    }
-
-    /// How many bytes to read from `id` at a time into the [`Input`], at most: `Limits::read_bytes_max`, and less from
-    /// one that may compress, for what it sends may inflate to a thousand times as much, from one whose messages may go
-    /// to many ([`Context::set_spreading`]), and from one of which that is not known before its handshake is over.
-    #[inline]
-    pub fn read_bytes_max(&self, id: ConnId) -> usize {
-        let limit = self.core.commons.limits.read_bytes_max as usize;
-        let Some(index) = self.core.peers.find(id) else { return limit };
-        let peer = &self.core.peers[index];
-        if let Some(throttle) = &self.core.throttle
-            && peer.conn.state() == ConnectionState::Open
-            && !peer.flags.has(flag::LEAVING)
-        {
-            return limit.min(SPREAD_READ_BYTES_MAX).min(throttle.read_bytes_max());
-        }
-        if peer.flags.has(flag::SPREADS) || peer.conn.state() == ConnectionState::Handshake {
-            limit.min(SPREAD_READ_BYTES_MAX)
-        } else if peer.conn.may_inflate(&self.core.commons) {
-            limit.min(COMPRESSED_READ_BYTES_MAX)
-        } else {
-            limit
-        }
-    }
-
-    /// Whether `id` is not read: a handler paused it, or it has sent more than it may.
-    pub fn is_paused(&self, id: ConnId) -> bool {
-        let paused = flag::HELD | flag::THROTTLED;
-        self.core.peers.find(id).is_some_and(|index| self.core.peers[index].flags.has(paused))
     }
 
     /// What to write to `id` right after its input was handled: its own replies, while they are in the cache.

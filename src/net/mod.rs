@@ -65,6 +65,10 @@ pub struct Server<H> {
     resumed: Vec<ConnId>,
     /// The list of the last turn, empty: the two take turns.
     resumed_before: Vec<ConnId>,
+    /// To be read in the next turn, in this order, because this one has had enough of what is costly.
+    put_off: Vec<ConnId>,
+    /// What had been costly when this turn began.
+    costly_bytes_before: u64,
     /// Listeners to be accepted from again, and when: no event will say so.
     accept_at: Option<Tick>,
     dials: Dials,
@@ -87,7 +91,7 @@ pub struct Server<H> {
 #[derive(Debug, Default)]
 struct Slot {
     socket: Option<Socket>,
-    /// It is on the list of those to be read again.
+    /// It is on a list of those to be read again.
     resumed: bool,
     /// It was readable while the engine did not want it read.
     unread: bool,
@@ -263,6 +267,8 @@ impl<H: Handler> Server<H> {
             read_bytes_max: config.limits.read_bytes_max as usize,
             resumed: Vec::new(),
             resumed_before: Vec::new(),
+            put_off: Vec::new(),
+            costly_bytes_before: 0,
             accept_at: None,
             dials: Dials::new(remote.clone()),
             arrivals: Arrivals::new(config.limits.clamped().handshake_ms_max),

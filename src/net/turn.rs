@@ -23,6 +23,10 @@ const ACCEPT_PAUSE_MS: u32 = 100;
 /// Reads of one that is to be closed: what had come, but not what a flood of it goes on to bring.
 const READS_OUT_MAX: u8 = 64;
 
+/// Bytes inflated, or assembled for a handler that takes them apart, behind which a turn reads nothing more of such kind:
+/// a crowd that sends those waits for itself, and all others have their turns.
+const COSTLY_BYTES_MAX: u64 = 1 << 20;
+
 impl<H: Handler> Server<H> {
     /// Waits at most `timeout` (`None`: as long as it takes) for something to do, and does it. False once the
     /// server has stopped.
@@ -44,6 +48,7 @@ impl<H: Handler> Server<H> {
         let polled = self.poll.poll(&mut events, self.patience(timeout));
         self.now = self.clock.now();
         let began = self.clock.read_at();
+        self.read_put_off();
         match polled {
             Ok(()) => {
                 for event in &events {
@@ -82,7 +87,10 @@ impl<H: Handler> Server<H> {
 
     /// How long there is nothing to do.
     fn patience(&self, timeout: Option<Duration>) -> Option<Duration> {
-        if !self.resumed.is_empty() || self.engine.has_transmits() || self.dials.is_ready() {
+        if !(self.resumed.is_empty() && self.put_off.is_empty())
+            || self.engine.has_transmits()
+            || self.dials.is_ready()
+        {
             return Some(Duration::ZERO);
         }
         let stop = match self.stop {
@@ -105,18 +113,39 @@ impl<H: Handler> Server<H> {
     fn resume(&mut self) {
         // Those that are to be read once more after this are put on the other list.
         let mut resumed = std::mem::replace(&mut self.resumed, std::mem::take(&mut self.resumed_before));
-        for id in resumed.drain(..) {
-            if self.engine.id_at(id.index) == Some(id) {
-                self.slots[id.index()].resumed = false;
-                self.read(id);
-                self.read_out(id);
-            }
-        }
+        resumed.drain(..).for_each(|id| self.read_again(id));
         self.resumed_before = resumed;
         if self.accept_at.is_some_and(|at| at <= self.now.tick) {
             self.accept_at = None;
             (0..self.listeners.len()).for_each(|i| self.accept(i));
         }
+    }
+
+    /// Those that the last turn had no room for, before anybody whose event came since: so each has its turn.
+    fn read_put_off(&mut self) {
+        self.costly_bytes_before = self.engine.costly_bytes();
+        for id in std::mem::take(&mut self.put_off) {
+            self.read_again(id);
+        }
+    }
+
+    fn read_again(&mut self, id: ConnId) {
+        if self.engine.id_at(id.index) != Some(id) {
+            return;
+        }
+        if self.has_enough_of(id) {
+            return self.put_off.push(id);
+        }
+        self.slots[id.index()].resumed = false;
+        self.read(id);
+        self.read_out(id);
+    }
+
+    /// Whether `id` may be costly, and this turn has had as much of that as it may. Everybody else is still served.
+    #[inline]
+    fn has_enough_of(&self, id: ConnId) -> bool {
+        self.engine.costly_bytes() - self.costly_bytes_before >= COSTLY_BYTES_MAX
+            && self.engine.may_be_costly(id)
     }
 
     fn goes_on(&mut self) -> bool {
@@ -258,9 +287,14 @@ impl<H: Handler> Server<H> {
         } else if !event.is_readable() {
             return;
         }
-        if !slot.resumed {
-            self.read(id);
+        if slot.resumed {
+            return;
         }
+        if self.has_enough_of(id) {
+            self.slots[id.index()].resumed = true;
+            return self.put_off.push(id);
+        }
+        self.read(id);
     }
 
     /// One read, all of it handled, and one write of what it led to.

@@ -318,6 +318,26 @@ fn s7_4_1_a_peer_that_never_answers_1001_does_not_keep_the_server() {
 }
 
 #[test]
+fn s7_4_1_a_crowd_that_never_answers_1001_is_told_in_time_and_does_not_keep_the_server() {
+    let _alone = alone();
+    let mut server = Server::over(OVER, &["--drain-ms", "500", "--closing-ms-max", "1000"]);
+    let mut deaf: Vec<_> = (0..300).map(|_| server.open()).collect();
+    // Half of them flood, too.
+    let flood = frame(0x82, &[b'f'; 100]).repeat(200);
+    for peer in deaf.iter_mut().step_by(2) {
+        peer.send_regardless(&flood);
+    }
+    let begun = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.expect_exit().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(8), "2 s or so, took {:?}", begun.elapsed());
+    for peer in deaf.iter_mut().skip(1).step_by(2) {
+        let close = peer.expect_frame();
+        assert!(close.is_close(1001), "{close:?}");
+    }
+}
+
+#[test]
 fn s7_4_1_a_second_signal_ends_the_server_at_once() {
     let mut server = Server::over(OVER, &["--closing-ms-max", "60000"]);
     let mut deaf = server.open();

@@ -40,22 +40,10 @@ const ATTACKS: [(&str, Attack); 47] = [
     ),
     (
         "handshakes_per_address_per_second_max",
-        Elsewhere(
-            "tests/rfc6455/edge.rs",
-            "an_address_that_connects_too_often_is_refused_with_429_until_a_second_allows_more",
-        ),
+        Script("rates::an_address_that_connects_too_often_is_429_and_those_who_are_there_are_served"),
     ),
-    (
-        "messages_per_second_max",
-        Elsewhere(
-            "tests/rfc6455/edge.rs",
-            "who_sends_more_messages_than_allowed_is_not_read_until_it_may_go_on",
-        ),
-    ),
-    (
-        "bytes_per_second_max",
-        Elsewhere("tests/rfc6455/edge.rs", "who_sends_more_bytes_than_allowed_is_not_read_and_loses_nothing"),
-    ),
+    ("messages_per_second_max", Script("rates::floods_of_messages_past_their_rate_wait_and_lose_nothing")),
+    ("bytes_per_second_max", Script("rates::floods_of_bytes_past_their_rate_wait_and_lose_nothing")),
     // [actions]
     ("json_message_bytes_max", Script("actions::messages_past_the_size_of_json_are_refused_one_by_one")),
     ("json_depth_max", Script("actions::json_deeper_than_the_limit_is_refused_however_deep_it_is")),

@@ -14,6 +14,8 @@
 #[allow(dead_code, reason = "the tests of the dialects take more than is wanted here")]
 mod client;
 #[cfg(target_os = "linux")] // measures the server through /proc, as what is below it does
+mod doors;
+#[cfg(target_os = "linux")]
 mod hellos;
 #[cfg(target_os = "linux")]
 mod limits;

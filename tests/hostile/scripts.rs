@@ -18,6 +18,8 @@ mod hoards;
 mod http;
 mod keepalive;
 #[cfg(target_os = "linux")]
+mod rates;
+#[cfg(target_os = "linux")]
 mod readers;
 mod utf8;
 

@@ -1,6 +1,7 @@
 //! The server under attack: the binary, started on a free port and killed when its last user lets go.
 
 use crate::peer::{PATIENCE, Peer, Transport, show};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -39,6 +40,11 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The server of this build, or another one to compare it with.
+fn binary() -> OsString {
+    std::env::var_os("SOCKEYE_HOSTILE_SERVER").unwrap_or_else(|| env!("CARGO_BIN_EXE_sockeye").into())
+}
+
 /// Without pages a plain request is one that should have been an upgrade.
 const NO_PAGES: &str = "--no-pages";
 
@@ -52,12 +58,12 @@ impl Server {
     pub fn over(transport: Transport, flags: &[&str]) -> Server {
         let mut all = vec![NO_PAGES];
         all.extend(flags);
-        Server::start(Command::new(env!("CARGO_BIN_EXE_sockeye")), transport, &[""], &all)
+        Server::start(Command::new(binary()), transport, &[""], &all)
     }
 
     /// The same with a listener for each of `dialects` (empty: none is named), and these variables set.
     pub fn listening(dialects: &[&str], flags: &[&str], variables: &[(String, String)]) -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
+        let mut command = Command::new(binary());
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         Server::start(command, Transport::Ws, dialects, flags)
     }
@@ -67,7 +73,7 @@ impl Server {
     pub fn with_descriptors(limit: u32, transport: Transport, flags: &[&str]) -> Server {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
-        command.arg(env!("CARGO_BIN_EXE_sockeye"));
+        command.arg(binary());
         let mut all = vec![NO_PAGES];
         all.extend(flags);
         Server::start(command, transport, &[""], &all)
@@ -164,6 +170,19 @@ impl Server {
         let response = peer.send(request).expect_upgrade();
         peer.expect_echo(b"open");
         response
+    }
+
+    /// The address of a listener that the flags asked for: the one that it names behind these words.
+    #[track_caller]
+    pub fn address_behind(&self, words: &str) -> SocketAddr {
+        let mut found = None;
+        wait_until("the listener is named", || {
+            let log = self.logged();
+            let rest = log.split_once(words).map(|(_, rest)| rest).filter(|rest| rest.contains('\n'));
+            found = rest.and_then(|rest| rest.split([' ', '\n']).next()?.parse().ok());
+            found.is_some()
+        });
+        found.expect("just seen")
     }
 
     /// What it has said on stderr so far.
