@@ -86,7 +86,7 @@ impl Throttle {
 impl Core {
     /// What came from all peers so far: frames of any kind, and what compressed messages were inflated to.
     pub(super) fn came(&self) -> Came {
-        let Received { parts, inflated_bytes } = self.commons.received;
+        let Received { parts, inflated_bytes, .. } = self.commons.received;
         Came { frames: parts + self.tally.all_received(), inflated_bytes }
     }
 
