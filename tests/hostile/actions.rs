@@ -5,6 +5,7 @@ use super::OVER;
 use crate::client::{hear, hear_json, join, open, open_actions, say};
 use crate::peer::{Peer, frame, masked};
 use crate::siege::Siege;
+use std::net::TcpListener;
 
 /// Few actions, and no long wait for those who flood to answer their Close.
 const RATE: [&str; 6] =
@@ -233,5 +234,33 @@ fn bodies_past_the_size_of_json_are_413_before_they_come() {
         peer.send(head.as_bytes());
         assert_eq!(peer.send_regardless(&[b'{'; 100_000]).status(), Some(413), "{length}");
     }
+    siege.expect_descriptors_back().expect_recovery();
+}
+
+// An application in another process.
+
+#[test]
+fn actions_for_an_application_that_never_answers_are_refused_past_their_number() {
+    // It listens, and takes nothing: who connects to it waits.
+    let application = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let url = format!("http://{}/", application.local_addr().expect("it is bound"));
+    let hook =
+        ["--hook-url", &url, "--hook-action", "roll", "--hook-timeout-ms", "500", "--pending-max", "16"];
+    let mut siege = Siege::begin(OVER, &hook);
+    let mut peers: Vec<Peer> = (0..20).map(|_| open_actions(&siege.server, "")).collect();
+    let said = frame(0x81, br#"[{"action":"roll","sides":6}]"#).repeat(200);
+    for peer in &mut peers {
+        peer.send(&said);
+    }
+    // Each action has one answer: that there are too many already, or in the end that nobody answered.
+    for peer in &mut peers {
+        let answers: Vec<String> = (0..200).map(|_| hear(peer)).collect();
+        let refused = answers.iter().filter(|answer| answer.contains("pending_max")).count();
+        assert!((100..200).contains(&refused), "{refused} of 200: {:?}", answers.last());
+        assert!(answers.iter().all(|answer| answer.contains(r#""status":"error""#)));
+    }
+    siege.expect_service();
+    peers.iter_mut().for_each(|peer| join(peer, "c"));
+    drop(peers);
     siege.expect_descriptors_back().expect_recovery();
 }

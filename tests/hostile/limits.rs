@@ -68,10 +68,9 @@ const ATTACKS: [(&str, Attack); 47] = [
     ("invited_max", Script("hoards::users_past_those_that_may_be_invited_are_refused")),
     ("recipients_max", Script("hoards::messages_to_more_than_may_be_named_go_to_nobody")),
     ("listed_max", Script("hoards::lists_end_at_their_length")),
-    // Only an application can be slow to answer.
     (
         "pending_max",
-        Elsewhere("src/hub/pending/tests.rs", "no_more_answers_are_owed_to_a_connection_than_may_be"),
+        Script("actions::actions_for_an_application_that_never_answers_are_refused_past_their_number"),
     ),
     ("history_messages_max", Script("hoards::a_history_keeps_so_many_messages_however_many_were_said")),
     ("history_bytes_max", Script("hoards::a_history_keeps_so_many_bytes_however_large_its_messages_are")),
@@ -87,7 +86,10 @@ const ATTACKS: [(&str, Attack); 47] = [
     ("closing_ms_max", Script("crowd::s7_1_1_a_close_that_nobody_reads_is_given_up")),
     ("linger_ms_max", Script("crowd::s7_1_7_half_open_faults_are_given_up")),
     // Behind it there is no neighbour left to look at.
-    ("drain_ms", Script("close::s7_4_1_a_peer_that_never_answers_1001_does_not_keep_the_server")),
+    (
+        "drain_ms",
+        Script("close::s7_4_1_a_crowd_that_never_answers_1001_is_told_in_time_and_does_not_keep_the_server"),
+    ),
     // [deflate]
     ("no_deflate", Script("deflate::s6_a_flood_of_compressed_messages_that_nobody_agreed_to_is_1002")),
     ("deflate_level", Script("deflate::s7_2_1_a_flood_of_what_does_not_shrink_leaves_the_server_alive")),
