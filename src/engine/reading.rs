@@ -11,7 +11,7 @@ const SPREAD_READ_BYTES_MAX: usize = 8 << 10;
 const SPREAD_COMPRESSED_READ_BYTES_MAX: usize = 4 << 10;
 
 impl<H: Handler> Engine<H> {
-    /// Whether to read `id` now. If not, [`Command::Read`] says when.
+    /// Whether to read `id` now. If not, `Command::Read` says when.
     #[inline]
     pub fn wants_read(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| {
@@ -25,9 +25,9 @@ impl<H: Handler> Engine<H> {
         })
     }
 
-    /// How many bytes to read from `id` at a time into the [`Input`], at most: `Limits::read_bytes_max`, and less from
+    /// How many bytes to read from `id` at a time into the `Input`, at most: `Limits::read_bytes_max`, and less from
     /// one that may compress, for what it sends may inflate to a thousand times as much, from one whose messages may go
-    /// to many ([`Context::set_spreading`]), and from one of which that is not known before its handshake is over.
+    /// to many (`Context::set_spreading`), and from one of which that is not known before its handshake is over.
     #[inline]
     pub fn read_bytes_max(&self, id: ConnId) -> usize {
         let limit = self.core.commons.limits.read_bytes_max as usize;
@@ -51,7 +51,7 @@ impl<H: Handler> Engine<H> {
     }
 
     /// Whether what `id` sends may be work far beyond its length: it is inflated, or taken apart by the handler
-    /// ([`Context::set_spreading`]). Of these `net` reads no more in a turn once [`Engine::costly_bytes`] are many.
+    /// (`Context::set_spreading`). Of these `net` reads no more in a turn once [`Engine::costly_bytes`] are many.
     #[inline]
     pub(crate) fn may_be_costly(&self, id: ConnId) -> bool {
         self.core.peers.find(id).is_some_and(|index| {
